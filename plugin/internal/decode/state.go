@@ -20,13 +20,12 @@ const HeaderSize = 26
 type Kind uint8
 
 const (
-	KindOpen       Kind = iota + 1 // FD now names a file
+	KindOpen       Kind = iota + 1 // FD now names a file or anonymous memory
 	KindClose                      // FD is gone
 	KindDup                        // FD2 now names what FD names
 	KindPipe                       // FD and FD2 are the ends of the pipe with inode Ino
 	KindSocket                     // FD now names a socket, or its ends changed
 	KindSocketPair                 // FD and FD2 are the ends of a socket pair
-	KindMemfd                      // FD now names anonymous memory
 	KindClone                      // a task was made: in the parent Ret is the child's tid in its own namespace, in the child 0
 	KindExec                       // the task runs a new program
 	KindExit                       // the task is gone
@@ -43,6 +42,7 @@ type State struct {
 
 	FD, FD2 int32
 	Ino     uint64
+	Fresh   bool // KindOpen: the open created the file or emptied it
 
 	Ret             int64
 	PID, PTID, VTID int64
@@ -70,11 +70,17 @@ func DecodeState(raw []byte, num uint64, s *State) (bool, error) {
 	}
 	changed := true
 	switch s.Type {
-	case schema.Open, schema.OpenAt, schema.OpenAt2, schema.OpenByHandleAt, schema.Creat:
+	case schema.Open:
+		s.Kind, s.FD, s.Fresh = KindOpen, p.fd(0), p.uint(2)&schema.OpenFresh != 0
+		changed = s.FD >= 0
+	case schema.OpenAt, schema.OpenAt2:
+		s.Kind, s.FD, s.Fresh = KindOpen, p.fd(0), p.uint(3)&schema.OpenFresh != 0
+		changed = s.FD >= 0
+	case schema.OpenByHandleAt:
 		s.Kind, s.FD = KindOpen, p.fd(0)
 		changed = s.FD >= 0
-	case schema.MemfdCreate:
-		s.Kind, s.FD = KindMemfd, p.fd(0)
+	case schema.Creat, schema.MemfdCreate:
+		s.Kind, s.FD, s.Fresh = KindOpen, p.fd(0), true
 		changed = s.FD >= 0
 	case schema.Socket, schema.Accept, schema.Accept4, schema.PidfdGetfd:
 		s.Kind, s.FD = KindSocket, p.fd(0)

@@ -117,11 +117,11 @@ const (
 	FcntlDupFD        = 1  // PPM_FCNTL_F_DUPFD
 	FcntlDupFDCloexec = 26 // PPM_FCNTL_F_DUPFD_CLOEXEC
 
-	CloneFiles  = 1 << 0  // PPM_CL_CLONE_FILES
-	CloneThread = 1 << 13 // PPM_CL_CLONE_THREAD
-	CloneVM     = 1 << 15 // PPM_CL_CLONE_VM
+	// OpenFresh is set in the flags of an open that emptied or made the file: PPM_O_TRUNC, PPM_O_TMPFILE, PPM_O_F_CREATED.
+	OpenFresh = 1<<8 | 1<<13 | 1<<14
 
-	FamilyUnix  = 1
+	CloneThread = 1 << 13 // PPM_CL_CLONE_THREAD
+
 	FamilyInet  = 2
 	FamilyInet6 = 10
 )
@@ -130,21 +130,13 @@ const (
 type FDType uint8
 
 const (
-	FDFile     FDType = 1
-	FDDir      FDType = 2
-	FDIPv4     FDType = 3
-	FDIPv6     FDType = 4
-	FDIPv4Serv FDType = 5
-	FDIPv6Serv FDType = 6
-	FDFifo     FDType = 7
-	FDUnix     FDType = 8
-	FDFileV2   FDType = 16
-	FDMemfd    FDType = 20
+	FDFile   FDType = 1
+	FDIPv4   FDType = 3
+	FDIPv6   FDType = 4
+	FDFifo   FDType = 7
+	FDFileV2 FDType = 16
+	FDMemfd  FDType = 20
 )
 
 // Flags of a descriptor, sinsp_fdinfo::flags in userspace/libsinsp/fdinfo.h.
-const (
-	FDRoleClient   = 1 << 2
-	FDRoleServer   = 1 << 3
-	FDOverlayLower = 1 << 18 // the file came with the image
-)
+const FDRoleServer = 1 << 3 // the peer connected to us

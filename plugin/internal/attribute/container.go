@@ -1,0 +1,139 @@
+package attribute
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Host is the id of the pseudo-container that everything outside containers belongs to.
+const Host = "host"
+
+// Container is a container as far as it is known: the id from the first event on, the rest once the container plugin
+// has told it, which live is a moment later.
+type Container struct {
+	ID       string // the first 12 digits, "host", or the runtime's own name for it
+	Name     string
+	Image    string // repository without tag and digest
+	Workload string // what a baseline is learned under: namespace/owner/container, image repository, or ID
+	Mounts   []Mount
+}
+
+// metadata is the part of the container plugin's event that is read here.
+type metadata struct {
+	Container struct {
+		ID        string            `json:"id"`
+		Name      string            `json:"name"`
+		ImageRepo string            `json:"imagerepo"`
+		IP        string            `json:"ip"`
+		Labels    map[string]string `json:"labels"`
+		Mounts    []struct {
+			Source      string `json:"Source"`
+			Destination string `json:"Destination"`
+		} `json:"Mounts"`
+	} `json:"container"`
+}
+
+// parseMetadata reads the payload of a container event into a container and its address.
+func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
+	var m metadata
+	if err := json.Unmarshal(bytes.TrimRight(payload, "\x00"), &m); err != nil {
+		return nil, netip.Addr{}, fmt.Errorf("parse container metadata: %w", err)
+	}
+	c := &Container{ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo}
+	if c.ID == "" {
+		return nil, netip.Addr{}, fmt.Errorf("parse container metadata: no container.id")
+	}
+	for _, mount := range m.Container.Mounts {
+		if mount.Destination != "" {
+			c.Mounts = append(c.Mounts, Mount{mount.Source, mount.Destination})
+		}
+	}
+	c.Workload = workload(c, m.Container.Labels)
+	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error
+	return c, addr.Unmap(), nil
+}
+
+func workload(c *Container, labels map[string]string) string {
+	namespace, pod := labels["io.kubernetes.pod.namespace"], labels["io.kubernetes.pod.name"]
+	switch {
+	case namespace != "" && pod != "":
+		name := labels["io.kubernetes.container.name"]
+		if name == "" {
+			name = c.Name
+		}
+		return namespace + "/" + owner(pod) + "/" + name
+	case c.Image != "":
+		return c.Image
+	default:
+		return c.ID
+	}
+}
+
+// Controllers name pods after themselves: Deployments add the ReplicaSet's hash and five random characters, DaemonSets
+// and Jobs the five characters, CronJobs the scheduled minute before those, StatefulSets an ordinal. The alphabet is that
+// of k8s.io/apimachinery/pkg/util/rand.
+var (
+	randomSuffix  = regexp.MustCompile(`^(.+)-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
+	hashSuffix    = regexp.MustCompile(`^(.+)-(?:[bcdfghjklmnpqrstvwxz2456789]{6,10}|[0-9]{8,10})$`)
+	ordinalSuffix = regexp.MustCompile(`^(.+)-[0-9]+$`)
+)
+
+// owner returns the name of the controller that made a pod, or the pod's own name.
+func owner(pod string) string {
+	if m := randomSuffix.FindStringSubmatch(pod); m != nil {
+		if h := hashSuffix.FindStringSubmatch(m[1]); h != nil {
+			return h[1]
+		}
+		return m[1]
+	}
+	if m := ordinalSuffix.FindStringSubmatch(pod); m != nil {
+		return m[1]
+	}
+	return pod
+}
+
+// containerID finds a container's id in a control group's path; empty when the path is not a container's. Runtimes name
+// the group after the full id, with or without a prefix and a unit suffix: docker/ID, docker-ID.scope, crio-ID,
+// cri-containerd-ID.scope, libpod-ID, kubepods/.../ID. The innermost container counts.
+func containerID(path string) string {
+	id := ""
+	for segment := range strings.SplitSeq(path, "/") {
+		name := strings.TrimSuffix(strings.TrimSuffix(segment, ".scope"), ".service")
+		if strings.Contains(name, "conmon-") {
+			continue // the monitor beside a container, not in it
+		}
+		// systemd and containerd escape or join with ':' (kubepods-burstable-podX.slice:cri-containerd:ID).
+		name = name[strings.LastIndexByte(name, ':')+1:]
+		switch {
+		case strings.HasPrefix(name, "lxc.payload."):
+			id = name[len("lxc.payload."):]
+		case isHex(name[strings.LastIndexByte(name, '-')+1:], 64):
+			id = name[strings.LastIndexByte(name, '-')+1:][:12]
+		case len(name) > 33 && name[32] == '-' && isHex(name[:32], 32) && digits(name[33:]):
+			id = name // AWS Fargate: the task's id and a number
+		}
+	}
+	return id
+}
+
+func isHex(s string, size int) bool {
+	return len(s) == size && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// cgroupContainer finds the container in the cgroups parameter of an event: "subsystem=path", each ended by a NUL.
+func cgroupContainer(cgroups []byte) string {
+	for entry := range bytes.SplitSeq(cgroups, []byte{0}) {
+		if _, path, ok := strings.Cut(string(entry), "="); ok {
+			if id := containerID(path); id != "" {
+				return id
+			}
+		}
+	}
+	return ""
+}

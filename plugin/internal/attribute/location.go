@@ -1,0 +1,132 @@
+package attribute
+
+import "strings"
+
+// Location is the class of place a file lies in: where data is put that is not meant to stay.
+type Location uint8
+
+const (
+	NoLocation Location = iota
+	Tmp
+	Shm
+	Volume
+	HostPath
+	Hidden
+	WebRoot
+	Run
+	Memfd
+)
+
+func (l Location) String() string {
+	return [...]string{"none", "tmp", "shm", "volume", "hostpath", "hidden", "webroot", "run", "memfd"}[l]
+}
+
+// OwnPlace reports whether a container's own service may keep files here for itself, which makes reading them back
+// ordinary.
+func (l Location) OwnPlace() bool { return l == Volume || l == HostPath }
+
+// Paths says which directories belong to which class. Every entry is an absolute path and names what lies below it, or
+// that one file.
+type Paths struct {
+	Tmp, Shm, Run, WebRoot []string
+	// Runtime is what programs read to run: libraries, locales, certificates. Reading there is not collecting.
+	Runtime []string
+	// Homes are the parents of home directories; a dot directory right below a home is a program's settings or cache
+	// by convention, and so are the Repositories, metadata of version control.
+	Homes        []string
+	Repositories []string
+}
+
+// locate classifies a path as a container sees it. Hiding says more than the place that something is hidden in.
+func (p *Paths) locate(path string, mounts []Mount) Location {
+	switch {
+	case p.hidden(path):
+		return Hidden
+	case under(path, p.Shm):
+		return Shm
+	case under(path, p.Tmp):
+		return Tmp
+	case under(path, p.Run):
+		return Run
+	case under(path, p.WebRoot):
+		return WebRoot
+	}
+	best := -1
+	for i, m := range mounts {
+		if below(path, m.Destination) && (best < 0 || len(m.Destination) > len(mounts[best].Destination)) {
+			best = i
+		}
+	}
+	switch {
+	case best < 0:
+		return NoLocation
+	case mounts[best].volume():
+		return Volume
+	default:
+		return HostPath
+	}
+}
+
+// hidden reports whether a component of the path is hidden from a plain listing.
+func (p *Paths) hidden(path string) bool {
+	for rest, at := path, 0; ; {
+		i := strings.Index(rest, "/.")
+		if i < 0 {
+			return false
+		}
+		at += i
+		name, _, _ := strings.Cut(rest[i+1:], "/")
+		if name != "." && name != ".." && !p.conventional(path[:at], name) {
+			return true
+		}
+		rest, at = rest[i+1:], at+1
+	}
+}
+
+// conventional reports whether a dot name in dir is one that ordinary programs make.
+func (p *Paths) conventional(dir, name string) bool {
+	for _, repository := range p.Repositories {
+		if name == repository {
+			return true
+		}
+	}
+	for _, home := range p.Homes {
+		if dir == home || strings.HasPrefix(dir, home+"/") && !strings.Contains(dir[len(home)+1:], "/") {
+			return true
+		}
+	}
+	return false
+}
+
+// runtime reports whether a path is part of what programs need to run.
+func (p *Paths) runtime(path string) bool { return under(path, p.Runtime) && !under(path, p.Shm) }
+
+func under(path string, dirs []string) bool {
+	for _, dir := range dirs {
+		if below(path, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// below reports whether path is dir or lies below it.
+func below(path, dir string) bool {
+	return strings.HasPrefix(path, dir) && (len(path) == len(dir) || dir == "/" || path[len(dir)] == '/')
+}
+
+// Mount is one mount of a container.
+type Mount struct {
+	Source, Destination string
+}
+
+// volume reports whether a mount's source is storage that a container runtime or kubelet keeps for containers, rather
+// than a path of the host's own.
+func (m Mount) volume() bool {
+	for _, store := range []string{"/volumes/kubernetes.io~", "/volume-subpaths/", "/docker/volumes/", "/containers/storage/volumes/", "/nerdctl/"} {
+		if strings.Contains(m.Source, store) {
+			return true
+		}
+	}
+	return !strings.HasPrefix(m.Source, "/") // a named volume
+}

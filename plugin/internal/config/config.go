@@ -1,0 +1,229 @@
+// Package config is the plugin's init_config: what can be set, the defaults, the JSON schema that the engine checks it
+// against, and the checks that a schema cannot make.
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+	"github.com/falco-datastaging/datastaging/plugin/internal/window"
+)
+
+// Config is the init_config. Keys that are left out have the values of Default.
+type Config struct {
+	Window          string    `json:"window,omitempty" jsonschema:"description=Default window of the staging fields, the reach of staging.phase, and how long the origin of data is remembered. A duration from 10s to 24h.,example=10m"`
+	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"description=How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h.,example=10m"`
+	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"description=Bytes in the default window that make a step of staging.phase.,minimum=1"`
+	ClusterNetworks []string  `json:"cluster_networks,omitempty" jsonschema:"description=Networks inside the cluster as CIDR prefixes or addresses: pods and services and nodes and whatever else is not external."`
+	HostNetworks    []string  `json:"host_networks,omitempty" jsonschema:"description=This node's own addresses as CIDR prefixes or addresses."`
+	Locations       Locations `json:"locations,omitempty" jsonschema:"description=Directories of each staging location."`
+	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema:"description=Directories and files that programs read to run. Reading there is not collecting data."`
+	HomeParents     []string  `json:"home_parents,omitempty" jsonschema:"description=Home directories or their parents. A dot directory right below a home is not a hidden place."`
+	RepositoryDirs  []string  `json:"repository_dirs,omitempty" jsonschema:"description=Names of version control's own directories. They are not hidden places."`
+	MaxContainers   int       `json:"max_containers,omitempty" jsonschema:"description=Containers watched at a time.,minimum=16,maximum=65536"`
+	MaxFiles        int       `json:"max_files,omitempty" jsonschema:"description=Files watched at a time on the whole node.,minimum=1024,maximum=4194304"`
+	MaxThreads      int       `json:"max_threads,omitempty" jsonschema:"description=Threads watched at a time on the whole node.,minimum=1024,maximum=4194304"`
+}
+
+// Locations are the directories of the location classes that are told by path.
+type Locations struct {
+	Tmp     []string `json:"tmp,omitempty" jsonschema:"description=Temporary directories."`
+	Shm     []string `json:"shm,omitempty" jsonschema:"description=Directories in shared memory."`
+	Run     []string `json:"run,omitempty" jsonschema:"description=Runtime state directories."`
+	WebRoot []string `json:"webroot,omitempty" jsonschema:"description=Directories that web servers serve."`
+}
+
+// Default returns the values that apply where nothing is set.
+func Default() Config {
+	return Config{
+		Window:       "10m",
+		OnceInterval: "10m",
+		PhaseBytes:   1 << 20,
+		ClusterNetworks: []string{
+			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
+			"100.64.0.0/10",               // RFC 6598, used for pods by some clouds
+			"169.254.0.0/16", "fe80::/10", // link-local: metadata services, node-local DNS
+			"fc00::/7", // RFC 4193
+		},
+		Locations: Locations{
+			Tmp: []string{"/tmp", "/var/tmp", "/usr/tmp"},
+			Shm: []string{"/dev/shm", "/run/shm", "/dev/mqueue"},
+			Run: []string{"/run", "/var/run", "/var/lock"},
+			WebRoot: []string{
+				"/var/www", "/srv/www", "/srv/http", "/usr/share/nginx/html", "/usr/local/apache2/htdocs",
+				"/usr/share/caddy", "/usr/local/tomcat/webapps", "/var/lib/tomcat/webapps", "/inetpub",
+			},
+		},
+		RuntimePaths: []string{
+			"/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/proc", "/sys", "/dev",
+			"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+			"/etc/nsswitch.conf", "/etc/host.conf", "/etc/hosts", "/etc/resolv.conf", "/etc/gai.conf",
+			"/etc/localtime", "/etc/locale.alias", "/etc/locale.conf", "/etc/mime.types",
+			"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust",
+			"/etc/terminfo", "/etc/fonts", "/etc/alternatives",
+		},
+		HomeParents:    []string{"/root", "/home"},
+		RepositoryDirs: []string{".git", ".hg", ".svn", ".bzr", ".jj"},
+		MaxContainers:  4096,
+		MaxFiles:       65536,
+		MaxThreads:     65536,
+	}
+}
+
+// Schema returns the JSON schema of the init_config.
+func Schema() string {
+	r := jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true}
+	schema := r.Reflect(&Config{})
+	schema.Version = "http://json-schema.org/draft-07/schema#" // the newest draft that libs' validator knows
+	out, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		panic(err) // a struct of ours that cannot be marshalled
+	}
+	return string(out)
+}
+
+// Parse reads an init_config; an empty one gives the defaults. An error names every key that is wrong, its value and
+// what is accepted.
+func Parse(text string) (Config, error) {
+	cfg := Default()
+	if strings.TrimSpace(text) == "" {
+		return cfg, nil
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&cfg); err != nil {
+		return Config{}, fmt.Errorf("init_config: %w", explain(err))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("init_config: want one JSON object, but more follows it at byte %d", d.InputOffset())
+	}
+	if _, err := cfg.Settings(); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// explain says in the terms of the config what the JSON decoder says in those of Go.
+func explain(err error) error {
+	var typ *json.UnmarshalTypeError
+	if errors.As(err, &typ) && typ.Field != "" {
+		return fmt.Errorf("%s: want %s, got a JSON %s", typ.Field, typ.Type, typ.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("unknown key %s; see the plugin's README for the keys", name)
+	}
+	return err
+}
+
+// Settings are the checked values in the types that the stages take.
+type Settings struct {
+	Window    time.Duration
+	Attribute attribute.Config
+	Measure   measure.Config
+}
+
+// Settings checks the config and converts it.
+func (c Config) Settings() (Settings, error) {
+	var v check
+	w := v.duration("window", c.Window, 10*time.Second)
+	if c.PhaseBytes == 0 {
+		v.bad("phase_bytes", "0", "a number of bytes above 0")
+	}
+	v.within("max_containers", c.MaxContainers, 16, 1<<16)
+	v.within("max_files", c.MaxFiles, 1<<10, 1<<22)
+	v.within("max_threads", c.MaxThreads, 1<<10, 1<<22)
+	for _, name := range c.RepositoryDirs {
+		if !strings.HasPrefix(name, ".") || strings.Contains(name, "/") {
+			v.bad("repository_dirs", name, `a name that starts with "." and has no "/"`)
+		}
+	}
+	s := Settings{
+		Window: w,
+		Attribute: attribute.Config{
+			Window: w,
+			Paths: attribute.Paths{
+				Tmp:          v.paths("locations.tmp", c.Locations.Tmp),
+				Shm:          v.paths("locations.shm", c.Locations.Shm),
+				Run:          v.paths("locations.run", c.Locations.Run),
+				WebRoot:      v.paths("locations.webroot", c.Locations.WebRoot),
+				Runtime:      v.paths("runtime_paths", c.RuntimePaths),
+				Homes:        v.paths("home_parents", c.HomeParents),
+				Repositories: c.RepositoryDirs,
+			},
+			Networks: attribute.Networks{
+				Cluster: v.networks("cluster_networks", c.ClusterNetworks),
+				Host:    v.networks("host_networks", c.HostNetworks),
+			},
+			MaxThreads:    c.MaxThreads,
+			MaxFiles:      c.MaxFiles,
+			MaxContainers: c.MaxContainers,
+		},
+		Measure: measure.Config{
+			Window:        w,
+			OnceInterval:  v.duration("once_interval", c.OnceInterval, time.Second),
+			PhaseBytes:    c.PhaseBytes,
+			MaxContainers: c.MaxContainers,
+		},
+	}
+	return s, v.err()
+}
+
+// check collects what is wrong.
+type check struct{ problems []error }
+
+func (v *check) bad(key, value, want string) {
+	v.problems = append(v.problems, fmt.Errorf("init_config: %s: %q is not accepted; want %s", key, value, want))
+}
+
+func (v *check) err() error { return errors.Join(v.problems...) }
+
+func (v *check) duration(key, value string, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < least || d > window.Max {
+		v.bad(key, value, fmt.Sprintf("a duration from %v to %v such as 90s, 10m or 1h30m", least, window.Max))
+	}
+	return d
+}
+
+func (v *check) within(key string, value, least, most int) {
+	if value < least || value > most {
+		v.bad(key, fmt.Sprint(value), fmt.Sprintf("a number from %d to %d", least, most))
+	}
+}
+
+func (v *check) paths(key string, values []string) []string {
+	for _, p := range values {
+		if !path.IsAbs(p) || path.Clean(p) != p {
+			v.bad(key, p, "an absolute path without a trailing slash, \".\" or \"..\"")
+		}
+	}
+	return values
+}
+
+func (v *check) networks(key string, values []string) []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(values))
+	for _, value := range values {
+		if addr, err := netip.ParseAddr(value); err == nil {
+			prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		prefix, err := netip.ParsePrefix(value)
+		if err != nil {
+			v.bad(key, value, "a CIDR prefix such as 10.0.0.0/8 or fd00::/8, or an address")
+			continue
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes
+}

@@ -1,0 +1,160 @@
+// Package fields is the catalogue of the fields that rules can use: the product's API.
+package fields
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/falcosecurity/plugin-sdk-go/pkg/sdk"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+	"github.com/falco-datastaging/datastaging/plugin/internal/window"
+)
+
+// View is what a field can see of an event.
+type View struct {
+	Now       uint64 // ns since the epoch: the event's time
+	Window    time.Duration
+	Container *attribute.Container
+	Account   *measure.Account
+	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
+	Peer      netip.AddrPort      // the remote end of the event's transfer; invalid when there is none
+	PeerClass attribute.PeerClass
+}
+
+// ArgKind says what argument a field takes.
+type ArgKind uint8
+
+const (
+	NoArg     ArgKind = iota
+	WindowArg         // optional: a window such as 5m
+	KeyArg            // required: any text
+)
+
+// Field is one field.
+type Field struct {
+	Name string
+	Type string // as the plugin API names it: uint64, string, bool, reltime
+	Arg  ArgKind
+	Desc string
+
+	sum   measure.Metric          // of a field that takes a window
+	value func(v *View) any       // of a field without an argument; nil for no value
+	keyed func(*View, string) any // of a field with a key
+}
+
+// Catalogue returns every field; a field's index in it is its id.
+func Catalogue() []Field {
+	return []Field{
+		sum("staging.bytes", measure.StagedBytes, "Bytes written to files in staging locations (see staging.location) in the window"),
+		sum("staging.files", measure.StagedFiles, "Distinct files written in staging locations in the window"),
+		text("staging.dir", "Staging directory with the most bytes written in the default window", stagingDir),
+		text("staging.location", "Class of the place that the event's file lies in: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd", location),
+		sum("staging.sources", measure.Sources, "Distinct files read as data, libraries and other files of the runtime left out, in the window"),
+		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
+		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
+		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
+		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
+		text("staging.peer", "Remote address and port of the event's socket", peer),
+		text("staging.peer_class", "Class of the event's remote end: loopback, container, cluster, host or external", peerClass),
+		text("staging.phase", "Furthest step reached in the default window: none, collect, stage, archive or exfiltrate", phase),
+		{
+			Name: "staging.once", Type: "bool", Arg: KeyArg,
+			Desc:  "True the first time it is asked in an interval, per container and key; last in a condition, it makes one alert of many",
+			keyed: once,
+		},
+		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, or host", workload),
+	}
+}
+
+func sum(name string, m measure.Metric, desc string) Field {
+	return Field{Name: name, Type: "uint64", Arg: WindowArg, Desc: desc, sum: m}
+}
+
+func text(name, desc string, value func(*View) any) Field {
+	return Field{Name: name, Type: "string", Desc: desc, value: value}
+}
+
+func stagingDir(v *View) any { return orNone(v.Account.Dir(v.Now)) }
+
+func location(v *View) any {
+	if v.Resource == nil || v.Resource.Kind != attribute.FileKind {
+		return nil
+	}
+	return v.Resource.File.Location.String()
+}
+
+func peer(v *View) any {
+	if v.PeerClass == attribute.NoPeer {
+		return nil
+	}
+	return v.Peer.String()
+}
+
+func peerClass(v *View) any { return orNone(v.PeerClass.String()) }
+
+func phase(v *View) any { return v.Account.Phase(v.Now).String() }
+
+func once(v *View, key string) any { return v.Account.Once(key, v.Now) }
+
+func workload(v *View) any { return v.Container.Workload }
+
+func orNone(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// Value returns the field's value on an event, nil when it has none. It reports false when the argument is not one the
+// field takes.
+func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
+	switch f.Arg {
+	case WindowArg:
+		w := v.Window
+		if hasArg {
+			var ok bool
+			if w, ok = parseWindow(arg); !ok {
+				return nil, false
+			}
+		}
+		return v.Account.Sum(f.sum, v.Now, w), true
+	case KeyArg:
+		if !hasArg || arg == "" {
+			return nil, false
+		}
+		return f.keyed(v, arg), true
+	default:
+		return f.value(v), true
+	}
+}
+
+// Accepts says what argument the field takes, for people.
+func (f *Field) Accepts() string {
+	switch f.Arg {
+	case WindowArg:
+		return "an optional window from 1s to 24h, such as 30s, 5m or 1h"
+	case KeyArg:
+		return "a key of your choice"
+	default:
+		return "no argument"
+	}
+}
+
+func parseWindow(s string) (time.Duration, bool) {
+	w, err := time.ParseDuration(s)
+	return w, err == nil && w >= time.Second && w <= window.Max
+}
+
+// Entries returns the catalogue as the plugin API describes fields.
+func Entries(catalogue []Field) []sdk.FieldEntry {
+	entries := make([]sdk.FieldEntry, 0, len(catalogue))
+	for _, f := range catalogue {
+		entries = append(entries, sdk.FieldEntry{
+			Name: f.Name, Type: f.Type, Desc: f.Desc, Display: f.Name,
+			Arg: sdk.FieldEntryArg{IsKey: f.Arg != NoArg, IsRequired: f.Arg == KeyArg},
+		})
+	}
+	return entries
+}

@@ -1,0 +1,297 @@
+// Package measure keeps the account of each container: what it collected, staged, packed and sent, over sliding windows
+// of event time.
+package measure
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/elastic/go-freelru"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/window"
+)
+
+// Metric is one sliding count of an account. Bytes unless it says otherwise.
+type Metric uint8
+
+const (
+	StagedBytes   Metric = iota // written to files in staging locations
+	StagedFiles                 // distinct files written there
+	Sources                     // distinct files read as data
+	SourceBytes                 // read from them
+	EgressBytes                 // sent over the network, loopback left out
+	ExternalBytes               // of those, to external peers
+	ArchiveBytes                // written to archives, compressed or encrypted files
+
+	// The steps of the chain count only bytes whose origin fits, see Phase.
+	gathered // local bytes written to staging locations
+	bundled  // local bytes written to archives
+	left     // gathered bytes sent to external peers
+	numMetrics
+)
+
+// Phase is the furthest step of the chain that a container has reached.
+type Phase uint8
+
+const (
+	None       Phase = iota
+	Collect          // read files as data
+	Stage            // wrote what it read from files to a staging location
+	Archive          // packed or encrypted what it read from files
+	Exfiltrate       // sent what it staged or packed, or piped from program to program, to an external peer
+)
+
+func (p Phase) String() string {
+	return [...]string{"none", "collect", "stage", "archive", "exfiltrate"}[p]
+}
+
+// Config is what a Registry needs to know.
+type Config struct {
+	Window        time.Duration // the default window
+	OnceInterval  time.Duration // how long Once stays silent
+	PhaseBytes    uint64        // how much data makes a step of the chain
+	MaxContainers int
+}
+
+// Registry holds the accounts, the least recently used ones of too many containers dropped. It has a single owner.
+type Registry struct {
+	// AccountsEvicted is safe to read from any thread.
+	AccountsEvicted atomic.Uint64
+
+	cfg      Config
+	accounts *freelru.LRU[*attribute.Container, *Account]
+	last     *Account // of lastOf
+	lastOf   *attribute.Container
+}
+
+// New makes an empty registry.
+func New(cfg Config) (*Registry, error) {
+	seed := maphash.MakeSeed()
+	accounts, err := freelru.New[*attribute.Container, *Account](uint32(cfg.MaxContainers),
+		func(c *attribute.Container) uint32 { return uint32(maphash.Comparable(seed, c)) })
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{cfg: cfg, accounts: accounts}, nil
+}
+
+// Account returns a container's account, a new one if it has none.
+func (r *Registry) Account(c *attribute.Container) *Account {
+	if c == r.lastOf {
+		return r.last
+	}
+	a, ok := r.accounts.Get(c)
+	if !ok {
+		a = &Account{cfg: &r.cfg}
+		if r.accounts.Add(c, a) {
+			r.AccountsEvicted.Add(1)
+		}
+	}
+	r.last, r.lastOf = a, c
+	return a
+}
+
+// Add counts one transfer.
+func (r *Registry) Add(t *attribute.Transfer) {
+	a := r.Account(t.Container)
+	switch t.Resource.Kind {
+	case attribute.FileKind:
+		if t.Write {
+			a.fileWritten(t)
+		} else {
+			a.fileRead(t)
+		}
+	case attribute.SocketKind:
+		if t.Write {
+			a.sent(t)
+		}
+	}
+}
+
+// Account is what one container did.
+type Account struct {
+	cfg      *Config
+	counters [numMetrics]*window.Counter // nil until there is something to count
+	dirs     topDirs
+	once     map[string]uint64 // ns since the epoch of the last true answer, by key
+}
+
+func (a *Account) counter(m Metric) *window.Counter {
+	if a.counters[m] == nil {
+		a.counters[m] = &window.Counter{}
+	}
+	return a.counters[m]
+}
+
+func (a *Account) add(m Metric, ts, n uint64) {
+	if n > 0 {
+		a.counter(m).Add(ts, n)
+	}
+}
+
+func (a *Account) fileRead(t *attribute.Transfer) {
+	f := t.Resource.File
+	// Reading back what was gathered here adds no source.
+	if f.Runtime || t.Staged {
+		return
+	}
+	a.add(SourceBytes, t.TS, t.NumBytes)
+	a.touch(Sources, &f.Read, t)
+}
+
+func (a *Account) fileWritten(t *attribute.Transfer) {
+	f := t.Resource.File
+	if f.Location != attribute.NoLocation {
+		a.add(StagedBytes, t.TS, t.NumBytes)
+		a.touch(StagedFiles, &f.Written, t)
+		a.dirs.add(f.Dir(), t.NumBytes, t.TS, a.cfg.Window)
+		// A service that rewrites its own data where it keeps it gathers nothing.
+		if !f.Location.OwnPlace() {
+			a.add(gathered, t.TS, t.From[attribute.Local])
+		}
+	}
+	if f.Packed {
+		a.add(ArchiveBytes, t.TS, t.NumBytes)
+		a.add(bundled, t.TS, t.From[attribute.Local])
+	}
+}
+
+func (a *Account) sent(t *attribute.Transfer) {
+	if t.PeerClass == attribute.NoPeer || t.PeerClass == attribute.Loopback {
+		return
+	}
+	a.add(EgressBytes, t.TS, t.NumBytes)
+	if t.PeerClass != attribute.External {
+		return
+	}
+	a.add(ExternalBytes, t.TS, t.NumBytes)
+	// Answering a request with files is what servers do; with an archive that was packed here a moment ago it is not.
+	n := t.From[attribute.Packed]
+	if !t.Resource.Inbound {
+		n = max(n, t.From[attribute.Staged], t.From[attribute.Piped])
+	}
+	a.add(left, t.TS, n)
+}
+
+// touch counts a file among the distinct ones by the time it was last touched.
+func (a *Account) touch(m Metric, last *attribute.Touch, t *attribute.Transfer) {
+	const fine = uint64(time.Second) // finer than any window needs
+	switch {
+	case last.By != t.Container:
+		a.counter(m).Add(t.TS, 1)
+	case t.TS < last.TS+fine:
+		return
+	default:
+		a.counter(m).Move(last.TS, t.TS)
+	}
+	*last = attribute.Touch{By: t.Container, TS: t.TS}
+}
+
+// Sum returns a metric's value over the window of length w that ends at now.
+func (a *Account) Sum(m Metric, now uint64, w time.Duration) uint64 {
+	if a.counters[m] == nil {
+		return 0
+	}
+	return a.counters[m].Sum(now, w)
+}
+
+// Phase returns the furthest step that at least PhaseBytes took within the default window.
+func (a *Account) Phase(now uint64) Phase {
+	for _, step := range [...]struct {
+		phase  Phase
+		metric Metric
+	}{{Exfiltrate, left}, {Archive, bundled}, {Stage, gathered}, {Collect, SourceBytes}} {
+		if a.Sum(step.metric, now, a.cfg.Window) >= a.cfg.PhaseBytes {
+			return step.phase
+		}
+	}
+	return None
+}
+
+// Dir returns the staging directory with the most bytes in the default window, empty when nothing was staged.
+func (a *Account) Dir(now uint64) string { return a.dirs.top(now, a.cfg.Window) }
+
+// maxKeys bounds what Once remembers of a container; rules ask with a handful of keys.
+const maxKeys = 256
+
+// Once reports whether this is the first time within the interval that key is asked.
+func (a *Account) Once(key string, now uint64) bool {
+	last, asked := a.once[key]
+	if asked && now < last+uint64(a.cfg.OnceInterval) {
+		return false
+	}
+	if a.once == nil {
+		a.once = map[string]uint64{}
+	}
+	if !asked && len(a.once) >= maxKeys {
+		clear(a.once) // an alert too many rather than one too few
+	}
+	a.once[strings.Clone(key)] = now
+	return true
+}
+
+// topDirs keeps the directories with the most bytes, a space-saving sketch (Metwally et al., 2005): a newcomer takes the
+// place and the count of the smallest, so no large directory is ever missed.
+type topDirs struct {
+	dirs []dir
+	last int
+}
+
+type dir struct {
+	path     string
+	numBytes uint64
+	ts       uint64 // ns since the epoch of the last write
+}
+
+const maxDirs = 16
+
+func (d *topDirs) add(path string, n, ts uint64, w time.Duration) {
+	if d.last < len(d.dirs) && d.dirs[d.last].path == path {
+		d.dirs[d.last].grow(n, ts, w)
+		return
+	}
+	least := 0
+	for i := range d.dirs {
+		if d.dirs[i].path == path {
+			d.last = i
+			d.dirs[i].grow(n, ts, w)
+			return
+		}
+		if d.dirs[i].weight(ts, w) < d.dirs[least].weight(ts, w) {
+			least = i
+		}
+	}
+	if len(d.dirs) < maxDirs {
+		d.last = len(d.dirs)
+		d.dirs = append(d.dirs, dir{path, n, ts})
+		return
+	}
+	d.last = least
+	d.dirs[least] = dir{path, d.dirs[least].weight(ts, w) + n, ts}
+}
+
+func (d *topDirs) top(now uint64, w time.Duration) string {
+	path, most := "", uint64(0)
+	for i := range d.dirs {
+		if n := d.dirs[i].weight(now, w); n > most {
+			path, most = d.dirs[i].path, n
+		}
+	}
+	return path
+}
+
+func (d *dir) grow(n, ts uint64, w time.Duration) {
+	d.numBytes = d.weight(ts, w) + n
+	d.ts = max(d.ts, ts)
+}
+
+// weight is the directory's bytes, none once nothing was written for a whole window.
+func (d *dir) weight(now uint64, w time.Duration) uint64 {
+	if now > d.ts+uint64(w) {
+		return 0
+	}
+	return d.numBytes
+}

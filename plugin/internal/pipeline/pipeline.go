@@ -1,0 +1,179 @@
+// Package pipeline wires the stages of the plugin and owns all their state: events in, decode, attribute, measure,
+// fields out.
+package pipeline
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/config"
+	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
+	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+)
+
+// Engine is what the pipeline asks of the engine that it runs in.
+type Engine interface {
+	attribute.Table
+	Warn(message string)
+}
+
+// Pipeline is one instance of the plugin. It has a single owner; only Counters may be called from elsewhere.
+type Pipeline struct {
+	window     time.Duration
+	engine     Engine
+	catalogue  []fields.Field
+	attributor *attribute.Attributor
+	accounts   *measure.Registry
+
+	current   current
+	view      fields.View
+	badArgs   map[string]bool // arguments already complained about
+	transfers atomic.Uint64
+}
+
+// current is what is known of the latest event that was seen, for the fields that are about the event itself.
+type current struct {
+	num       uint64
+	process   *attribute.Process
+	resource  *attribute.Resource
+	fd        int32 // to be looked up when resource is nil; -1 for none
+	peer      netip.AddrPort
+	peerClass attribute.PeerClass
+}
+
+// New builds a pipeline from an init_config.
+func New(initConfig string, engine Engine) (*Pipeline, error) {
+	cfg, err := config.Parse(initConfig)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := cfg.Settings()
+	if err != nil {
+		return nil, err
+	}
+	attributor, err := attribute.New(settings.Attribute, engine)
+	if err != nil {
+		return nil, fmt.Errorf("start attribution: %w", err)
+	}
+	accounts, err := measure.New(settings.Measure)
+	if err != nil {
+		return nil, fmt.Errorf("start measuring: %w", err)
+	}
+	return &Pipeline{
+		window:     settings.Window,
+		engine:     engine,
+		catalogue:  fields.Catalogue(),
+		attributor: attributor,
+		accounts:   accounts,
+		badArgs:    map[string]bool{},
+	}, nil
+}
+
+// IO takes events that moved bytes, oldest first.
+func (p *Pipeline) IO(batch []decode.IO) {
+	var moved [2]attribute.Transfer
+	for i := range batch {
+		n := p.attributor.Transfers(&batch[i], &moved)
+		for j := range n {
+			p.accounts.Add(&moved[j])
+		}
+		p.transfers.Store(p.transfers.Load() + uint64(n))
+		p.current = current{num: batch[i].Num, fd: -1}
+		if n > 0 {
+			t := &moved[n-1] // of two the one that was written
+			p.current.process, p.current.resource = t.Process, t.Resource
+			p.current.peer, p.current.peerClass = t.Peer, t.PeerClass
+		}
+	}
+}
+
+// State takes one event that changed a thread or a descriptor.
+func (p *Pipeline) State(s *decode.State) {
+	process, resource := p.attributor.State(s)
+	p.current = current{num: s.Num, process: process, resource: resource, fd: -1}
+	if s.Kind == decode.KindOpen || s.Kind == decode.KindSocket {
+		p.current.fd = s.FD
+	}
+	if resource != nil {
+		p.current.peer, p.current.peerClass = resource.Remote()
+	}
+}
+
+// Extract returns the value of a field on the event with the given number, time and thread; nil for no value.
+func (p *Pipeline) Extract(num, ts uint64, tid int64, field int, key string, hasKey bool) any {
+	if field < 0 || field >= len(p.catalogue) {
+		return nil
+	}
+	if !p.look(num, ts, tid) {
+		return nil
+	}
+	f := &p.catalogue[field]
+	value, ok := f.Value(&p.view, key, hasKey)
+	if !ok {
+		p.complain(f, key)
+	}
+	return value
+}
+
+// look makes the view show the event and reports whether there is anything to see.
+func (p *Pipeline) look(num, ts uint64, tid int64) bool {
+	c := &p.current
+	if c.num != num { // an event of a type that the plugin does not read, or one that moved nothing
+		*c = current{num: num, fd: -1}
+	}
+	if c.process == nil {
+		c.process = p.attributor.Process(tid)
+	}
+	if c.process == nil {
+		return false
+	}
+	if c.resource == nil && c.fd >= 0 {
+		if c.resource = p.attributor.Resource(c.process, tid, c.fd); c.resource != nil {
+			c.peer, c.peerClass = c.resource.Remote()
+		}
+		c.fd = -1
+	}
+	p.view = fields.View{
+		Now: ts, Window: p.window, Container: c.process.Container, Account: p.accounts.Account(c.process.Container),
+		Resource: c.resource, Peer: c.peer, PeerClass: c.peerClass,
+	}
+	return true
+}
+
+// maxComplaints bounds the log lines about arguments; rules are loaded from files, so there are few.
+const maxComplaints = 64
+
+func (p *Pipeline) complain(f *fields.Field, key string) {
+	name := f.Name + "[" + key + "]"
+	if p.badArgs[name] || len(p.badArgs) >= maxComplaints {
+		return
+	}
+	p.badArgs[strings.Clone(name)] = true
+	p.engine.Warn(fmt.Sprintf("%s has no value: %s takes %s", name, f.Name, f.Accepts()))
+}
+
+// Counter is one of the pipeline's own counts.
+type Counter struct {
+	Name  string
+	Value uint64
+}
+
+// Counters returns what was counted, dropped and not understood. Safe to call from any thread.
+func (p *Pipeline) Counters() []Counter {
+	s := &p.attributor.Stats
+	return []Counter{
+		{"transfers", p.transfers.Load()},
+		{"unknown_threads", s.UnknownThreads.Load()},
+		{"unknown_fds", s.UnknownFDs.Load()},
+		{"container_metadata_malformed", s.BadMetadata.Load()},
+		{"threads_evicted", s.ThreadsEvicted.Load()},
+		{"files_evicted", s.FilesEvicted.Load()},
+		{"containers_evicted", s.ContainersEvicted.Load()},
+		{"accounts_evicted", p.accounts.AccountsEvicted.Load()},
+	}
+}
