@@ -1,0 +1,99 @@
+// Package cases reads rule test cases: YAML files that say which capture is replayed, with which plugin configuration
+// and extra rules, and the complete list of the alerts that must come of it. It is for the people who write rules, so
+// everything it refuses is named by file:line:column together with what to write instead.
+package cases
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/agext/levenshtein"
+)
+
+// A Case is one replay and what must come of it.
+type Case struct {
+	Name        string // unique among the cases of a run
+	Description string
+	Capture     string          // path of the .scap file, resolved against the case file's folder
+	InitConfig  json.RawMessage // the plugin's init_config, a JSON object; nil for the defaults
+	Rules       []string        // rules files loaded after the bundle, resolved like Capture
+	Expect      []Expectation   // every alert at NOTICE or above must be met by one of these
+	Pos         Position        // where the case begins
+}
+
+// An Expectation is one entry of a case's expect list: alerts of one rule that must come.
+type Expectation struct {
+	Rule     string
+	Priority Priority // Unset where the case does not care
+	Count    Count
+	Fields   []Field  // in the order of the file
+	Pos      Position // where the entry begins
+	rulePos  Position
+}
+
+// A Field is the condition on one output field of an alert.
+type Field struct {
+	Name string // as in the rule's output, argument included: staging.bytes[5m]
+	Want Condition
+}
+
+// Count bounds how many alerts an entry stands for, both ends included.
+type Count struct{ Min, Max int }
+
+// Unbounded is the Max of a count that has none.
+const Unbounded = math.MaxInt
+
+// String reads after "wanted": 1, 1 to 3, at least 2, at most 3.
+func (c Count) String() string {
+	switch {
+	case c.Min == c.Max:
+		return fmt.Sprint(c.Min)
+	case c.Max == Unbounded:
+		return fmt.Sprintf("at least %d", c.Min)
+	case c.Min == 0:
+		return fmt.Sprintf("at most %d", c.Max)
+	default:
+		return fmt.Sprintf("%d to %d", c.Min, c.Max)
+	}
+}
+
+// Position is a place in a case file. Line and Column count from 1.
+type Position struct {
+	File         string
+	Line, Column int
+}
+
+func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+
+// CheckRules tells which expected rules the loaded rule set does not have, given the names of those that it has. Such an
+// entry could never be met; one with count 0 would always be.
+func (c Case) CheckRules(loaded []string) error {
+	known := make(map[string]bool, len(loaded))
+	for _, name := range loaded {
+		known[name] = true
+	}
+	var errs []error
+	for _, e := range c.Expect {
+		if !known[e.Rule] {
+			errs = append(errs, fmt.Errorf("%s: no loaded rule is named %q%s", e.rulePos, e.Rule,
+				didYouMean(e.Rule, loaded, "load its file with the case's rules key")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// didYouMean is the tail of an error about an unknown word: the candidate that was probably meant, or else the advice.
+func didYouMean(word string, candidates []string, advice string) string {
+	best, bestDistance := "", len(word)/3+2
+	for _, c := range candidates {
+		if d := levenshtein.Distance(word, c, nil); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	if best == "" {
+		return ": " + advice
+	}
+	return fmt.Sprintf(": write %q", best)
+}
