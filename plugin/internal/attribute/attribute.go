@@ -118,6 +118,7 @@ type Process struct {
 
 	fds   map[int32]*Resource
 	holds ledger
+	last  *Resource // the file or socket it wrote to last
 }
 
 // Stats counts what could not be attributed. Safe to read from any thread.
@@ -272,6 +273,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	}
 	switch r.Kind {
 	case FileKind:
+		p.last = r
 		f := r.File
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive.
@@ -288,6 +290,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 			r.pipe.add(o, t.From[o], io.TS, w)
 		}
 	case SocketKind:
+		p.last = r
 		t.Peer, t.PeerClass = a.peer(r, io)
 	}
 }
@@ -314,7 +317,8 @@ func (a *Attributor) class(addr netip.Addr) PeerClass {
 }
 
 // State follows one event that changed a thread or a descriptor. It returns the process and the resource that the event
-// is about, either of them nil where there is none.
+// is about, either of them nil where there is none. An exit is about the file or socket that the process wrote to last:
+// the kernel closes descriptors at exit without a close event, so it is the last word on them.
 func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 	switch s.Kind {
 	case decode.KindAsync:
@@ -326,7 +330,10 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		p := a.process(s.TID)
 		a.threads.Remove(s.TID)
 		a.lastProcess = nil
-		return p, nil
+		if p == nil {
+			return nil, nil
+		}
+		return p, p.last
 	case decode.KindExec:
 		return a.exec(s), nil
 	}
