@@ -3,8 +3,6 @@
 package verdict
 
 import (
-	"slices"
-
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 )
@@ -100,11 +98,10 @@ type assignment struct {
 }
 
 // assign gives alerts to entries along augmenting paths (Kuhn's algorithm, an entry being as many places as it allows). A
-// path never takes a place away from an entry, or its place from an alert, so what is served first stays served: first
-// the least that entries want, then the most that they allow, and in each the alerts that may not be left over first.
+// path never takes an alert from an entry without giving it another, nor its place from an alert, so what is served first
+// stays served: first the least that entries want, then the most that they allow.
 func assign(expected []cases.Expectation, alerts []alert.Alert) assignment {
 	a := assignment{fits: make([][]int, len(alerts)), entry: make([]int, len(alerts)), taken: make([]int, len(expected))}
-	var order []int
 	for i, al := range alerts {
 		a.entry[i] = none
 		for e, want := range expected {
@@ -112,31 +109,22 @@ func assign(expected []cases.Expectation, alerts []alert.Alert) assignment {
 				a.fits[i] = append(a.fits[i], e)
 			}
 		}
-		order = append(order, i)
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return rank(alerts[i]) - rank(alerts[j]) })
 	places := make([]int, len(expected))
 	for e, want := range expected {
 		places[e] = want.Count.Min
 	}
-	a.place(order, places)
+	a.place(places)
 	for e, want := range expected {
 		places[e] = want.Count.Max
 	}
-	a.place(order, places)
+	a.place(places)
 	return a
 }
 
-func rank(a alert.Alert) int {
-	if urgent(a) {
-		return 0
-	}
-	return 1
-}
-
-// place finds a place for each alert that has none, as far as places allow.
-func (a *assignment) place(order, places []int) {
-	for _, i := range order {
+// place finds a place for each alert that has none, as far as places (by entry) allow.
+func (a *assignment) place(places []int) {
+	for i := range a.entry {
 		if a.entry[i] == none {
 			a.find(i, places, make([]bool, len(places)))
 		}
