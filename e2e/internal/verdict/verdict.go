@@ -3,6 +3,8 @@
 package verdict
 
 import (
+	"strings"
+
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 )
@@ -160,7 +162,7 @@ func differences(want cases.Expectation, a alert.Alert) []Difference {
 		diffs = append(diffs, Difference{Field: "rule", Want: cases.Equal{Value: want.Rule}, Got: a.Rule})
 	}
 	if p, _ := cases.ParsePriority(a.Priority); want.Priority != cases.Unset && p != want.Priority {
-		diffs = append(diffs, Difference{Field: "priority", Want: cases.Equal{Value: want.Priority.String()}, Got: a.Priority})
+		diffs = append(diffs, Difference{Field: "priority", Want: cases.Equal{Value: want.Priority.String()}, Got: strings.ToUpper(a.Priority)})
 	}
 	for _, f := range want.Fields {
 		got, ok := a.OutputFields[f.Name]

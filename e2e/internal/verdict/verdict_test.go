@@ -91,7 +91,7 @@ func TestPriorityIsCheckedWhereItIsGiven(t *testing.T) {
 	v := Compare([]cases.Expectation{e}, []alert.Alert{fired("R", "Notice", nil)})
 	require.Len(t, v.Missing, 1)
 	require.Len(t, v.Missing[0].Differences, 1)
-	assert.Equal(t, Difference{Field: "priority", Want: cases.Equal{Value: "WARNING"}, Got: "Notice"}, v.Missing[0].Differences[0])
+	assert.Equal(t, Difference{Field: "priority", Want: cases.Equal{Value: "WARNING"}, Got: "NOTICE"}, v.Missing[0].Differences[0])
 }
 
 func TestNumbersKeepTheirPrecision(t *testing.T) {

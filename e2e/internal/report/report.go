@@ -1,0 +1,114 @@
+// Package report shows the outcome of a run of cases: as a table with the failures explained under it for people, as one
+// JSON document for programs, and as JUnit XML for CI.
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"encoding/json"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
+)
+
+// A Run is the outcome of cases that one engine replayed.
+type Run struct {
+	Engine  string   // the engine's short name
+	Version string   // its version line
+	Results []Result // in the order of the cases
+	Elapsed time.Duration
+}
+
+// A Result is the outcome of one case.
+type Result struct {
+	Case    cases.Case
+	Alerts  int // that came, of any priority
+	Elapsed time.Duration
+	Verdict verdict.Verdict
+	Err     error // why the case could not be run; there is no verdict then
+}
+
+// Status is a result in one word or two.
+type Status string
+
+// The statuses of a result.
+const (
+	Passed Status = "passed"
+	Failed Status = "failed"
+	NotRun Status = "not run"
+)
+
+// Status tells how the case ended.
+func (r Result) Status() Status {
+	switch {
+	case r.Err != nil:
+		return NotRun
+	case r.Verdict.Passed():
+		return Passed
+	default:
+		return Failed
+	}
+}
+
+// Count tells how many cases ended with a status.
+func (r Run) Count(s Status) int {
+	n := 0
+	for _, res := range r.Results {
+		if res.Status() == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Fields that count bytes. baseline.deviation and baseline.ratio of a byte metric do not.
+var byteField = regexp.MustCompile(`^staging\.(\w+_)?bytes(\[|$)|^baseline\.(typical|observed)\[\w+_bytes\]$`)
+
+// fieldValue is an output field's value for people, a volume of bytes in a readable unit beside the exact number.
+func fieldValue(field string, value any) string {
+	n, ok := value.(json.Number)
+	if !ok || !byteField.MatchString(field) {
+		return cases.FormatValue(value)
+	}
+	numBytes, err := strconv.ParseUint(n.String(), 10, 64)
+	if err != nil || numBytes < 1000 {
+		return n.String()
+	}
+	return fmt.Sprintf("%s (%s)", humanize.Bytes(numBytes), n)
+}
+
+// want is a condition for people.
+func want(d verdict.Difference) string {
+	if e, ok := d.Want.(cases.Equal); ok {
+		return fieldValue(d.Field, e.Value)
+	}
+	return d.Want.String()
+}
+
+// got is what came instead, for people.
+func got(d verdict.Difference) string {
+	if d.Absent {
+		return "not in the rule's output"
+	}
+	return fieldValue(d.Field, d.Got)
+}
+
+// printable escapes what a terminal or an XML document must not get: alerts quote the command lines of attackers.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) || r == '\n' {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
