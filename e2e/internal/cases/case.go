@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/agext/levenshtein"
 )
@@ -67,18 +68,14 @@ type Position struct {
 
 func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
-// CheckRules tells which expected rules the loaded rule set does not have, given the names of those that it has. Such an
-// entry could never be met; one with count 0 would always be.
-func (c Case) CheckRules(loaded []string) error {
-	known := make(map[string]bool, len(loaded))
-	for _, name := range loaded {
-		known[name] = true
-	}
+// CheckRules tells which expected rules cannot fire, given the names of those that are loaded and enabled. Such an entry
+// could never be met; one with count 0 would always be.
+func (c Case) CheckRules(enabled []string) error {
 	var errs []error
 	for _, e := range c.Expect {
-		if !known[e.Rule] {
-			errs = append(errs, fmt.Errorf("%s: no loaded rule is named %q%s", e.rulePos, e.Rule,
-				didYouMean(e.Rule, loaded, "load its file with the case's rules key")))
+		if !slices.Contains(enabled, e.Rule) {
+			errs = append(errs, fmt.Errorf("%s: no rule that is loaded and enabled is named %q%s", e.rulePos, e.Rule,
+				didYouMean(e.Rule, enabled, "load or enable it with a file under the case's rules key")))
 		}
 	}
 	return errors.Join(errs...)

@@ -197,8 +197,8 @@ func TestARuleThatIsNotLoadedIsNamedWithTheOneThatWasMeant(t *testing.T) {
 	require.NoError(t, got[0].CheckRules([]string{"Known", "Other", "Local Data Stagin in Container"}))
 	err = got[0].CheckRules([]string{"Known", "Local Data Staging in Container"})
 	require.Error(t, err)
-	assert.Equal(t, `FILE:4:11: no loaded rule is named "Local Data Stagin in Container": write "Local Data Staging in Container"
-FILE:5:11: no loaded rule is named "Other": load its file with the case's rules key`, replaceAll(err.Error(), file, "FILE"))
+	assert.Equal(t, `FILE:4:11: no rule that is loaded and enabled is named "Local Data Stagin in Container": write "Local Data Staging in Container"
+FILE:5:11: no rule that is loaded and enabled is named "Other": load or enable it with a file under the case's rules key`, replaceAll(err.Error(), file, "FILE"))
 }
 
 func TestConditionsHoldForTheValuesTheyName(t *testing.T) {
