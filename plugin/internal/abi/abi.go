@@ -90,6 +90,12 @@ const (
 	Info    Severity = 6
 )
 
+// The ring's records are read in place, so both sides must agree on their size; either line fails to compile otherwise.
+var (
+	_ [unsafe.Sizeof(decode.IO{}) - C.sizeof_ds_io]byte
+	_ [C.sizeof_ds_io - unsafe.Sizeof(decode.IO{})]byte
+)
+
 var (
 	registered Plugin
 	text       struct{ name, description, contact, version, api, schema, sources *C.char }
