@@ -31,8 +31,8 @@ type Paths struct {
 	Tmp, Shm, Run, WebRoot []string
 	// Runtime is what programs read to run: libraries, locales, certificates. Reading there is not collecting.
 	Runtime []string
-	// Homes are the parents of home directories; a dot directory right below a home is a program's settings or cache
-	// by convention, and so are the Repositories, metadata of version control.
+	// Homes are home directories, "/home/*" for every directory in /home. A dot directory right below a home holds a
+	// program's settings or cache by convention; Repositories are the metadata of version control.
 	Homes        []string
 	Repositories []string
 }
@@ -91,7 +91,7 @@ func (p *Paths) conventional(dir, name string) bool {
 		}
 	}
 	for _, home := range p.Homes {
-		if dir == home || strings.HasPrefix(dir, home+"/") && !strings.Contains(dir[len(home)+1:], "/") {
+		if parent, any := strings.CutSuffix(home, "*"); dir == home || any && strings.HasPrefix(dir, parent) && !strings.Contains(dir[len(parent):], "/") {
 			return true
 		}
 	}

@@ -22,26 +22,26 @@ import (
 
 // Config is the init_config. Keys that are left out have the values of Default.
 type Config struct {
-	Window          string    `json:"window,omitempty" jsonschema:"description=Default window of the staging fields, the reach of staging.phase, and how long the origin of data is remembered. A duration from 10s to 24h.,example=10m"`
-	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"description=How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h.,example=10m"`
-	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"description=Bytes in the default window that make a step of staging.phase.,minimum=1"`
-	ClusterNetworks []string  `json:"cluster_networks,omitempty" jsonschema:"description=Networks inside the cluster as CIDR prefixes or addresses: pods and services and nodes and whatever else is not external."`
-	HostNetworks    []string  `json:"host_networks,omitempty" jsonschema:"description=This node's own addresses as CIDR prefixes or addresses."`
-	Locations       Locations `json:"locations,omitempty" jsonschema:"description=Directories of each staging location."`
-	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema:"description=Directories and files that programs read to run. Reading there is not collecting data."`
-	HomeParents     []string  `json:"home_parents,omitempty" jsonschema:"description=Home directories or their parents. A dot directory right below a home is not a hidden place."`
-	RepositoryDirs  []string  `json:"repository_dirs,omitempty" jsonschema:"description=Names of version control's own directories. They are not hidden places."`
-	MaxContainers   int       `json:"max_containers,omitempty" jsonschema:"description=Containers watched at a time.,minimum=16,maximum=65536"`
-	MaxFiles        int       `json:"max_files,omitempty" jsonschema:"description=Files watched at a time on the whole node.,minimum=1024,maximum=4194304"`
-	MaxThreads      int       `json:"max_threads,omitempty" jsonschema:"description=Threads watched at a time on the whole node.,minimum=1024,maximum=4194304"`
+	Window          string    `json:"window,omitempty" jsonschema:"example=10m" jsonschema_description:"Default window of the staging fields, the reach of staging.phase, and how long the origin of data is remembered. A duration from 10s to 24h."`
+	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"example=10m" jsonschema_description:"How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h."`
+	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes in the default window that make a step of staging.phase."`
+	ClusterNetworks []string  `json:"cluster_networks,omitempty" jsonschema_description:"Networks inside the cluster as CIDR prefixes or addresses: pods and services and nodes and whatever else is not external."`
+	HostNetworks    []string  `json:"host_networks,omitempty" jsonschema_description:"This node's own addresses as CIDR prefixes or addresses."`
+	Locations       Locations `json:"locations,omitempty" jsonschema_description:"Directories of each staging location."`
+	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema_description:"Directories and files that programs read to run. Reading there is not collecting data."`
+	HomeDirs        []string  `json:"home_dirs,omitempty" jsonschema_description:"Home directories; /home/* means every directory in /home. A dot directory right below a home is not a hidden place."`
+	RepositoryDirs  []string  `json:"repository_dirs,omitempty" jsonschema_description:"Names of version control's own directories. They are not hidden places."`
+	MaxContainers   int       `json:"max_containers,omitempty" jsonschema:"minimum=16,maximum=65536" jsonschema_description:"Containers watched at a time."`
+	MaxFiles        int       `json:"max_files,omitempty" jsonschema:"minimum=1024,maximum=4194304" jsonschema_description:"Files watched at a time on the whole node."`
+	MaxThreads      int       `json:"max_threads,omitempty" jsonschema:"minimum=1024,maximum=4194304" jsonschema_description:"Threads watched at a time on the whole node."`
 }
 
 // Locations are the directories of the location classes that are told by path.
 type Locations struct {
-	Tmp     []string `json:"tmp,omitempty" jsonschema:"description=Temporary directories."`
-	Shm     []string `json:"shm,omitempty" jsonschema:"description=Directories in shared memory."`
-	Run     []string `json:"run,omitempty" jsonschema:"description=Runtime state directories."`
-	WebRoot []string `json:"webroot,omitempty" jsonschema:"description=Directories that web servers serve."`
+	Tmp     []string `json:"tmp,omitempty" jsonschema_description:"Temporary directories."`
+	Shm     []string `json:"shm,omitempty" jsonschema_description:"Directories in shared memory."`
+	Run     []string `json:"run,omitempty" jsonschema_description:"Runtime state directories."`
+	WebRoot []string `json:"webroot,omitempty" jsonschema_description:"Directories that web servers serve."`
 }
 
 // Default returns the values that apply where nothing is set.
@@ -73,7 +73,7 @@ func Default() Config {
 			"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust",
 			"/etc/terminfo", "/etc/fonts", "/etc/alternatives",
 		},
-		HomeParents:    []string{"/root", "/home"},
+		HomeDirs:       []string{"/root", "/home/*"},
 		RepositoryDirs: []string{".git", ".hg", ".svn", ".bzr", ".jj"},
 		MaxContainers:  4096,
 		MaxFiles:       65536,
@@ -158,7 +158,7 @@ func (c Config) Settings() (Settings, error) {
 				Run:          v.paths("locations.run", c.Locations.Run),
 				WebRoot:      v.paths("locations.webroot", c.Locations.WebRoot),
 				Runtime:      v.paths("runtime_paths", c.RuntimePaths),
-				Homes:        v.paths("home_parents", c.HomeParents),
+				Homes:        v.homes("home_dirs", c.HomeDirs),
 				Repositories: c.RepositoryDirs,
 			},
 			Networks: attribute.Networks{
@@ -206,6 +206,15 @@ func (v *check) paths(key string, values []string) []string {
 	for _, p := range values {
 		if !path.IsAbs(p) || path.Clean(p) != p {
 			v.bad(key, p, "an absolute path without a trailing slash, \".\" or \"..\"")
+		}
+	}
+	return values
+}
+
+func (v *check) homes(key string, values []string) []string {
+	for _, p := range values {
+		if dir := strings.TrimSuffix(p, "/*"); !path.IsAbs(dir) || path.Clean(dir) != dir || strings.Contains(dir, "*") {
+			v.bad(key, p, "an absolute path, with /* at its end for every directory in it")
 		}
 	}
 	return values

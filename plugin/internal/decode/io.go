@@ -71,3 +71,10 @@ func endpoint(b []byte, size int) netip.AddrPort {
 	addr, _ := netip.AddrFromSlice(b[:size]) // size is 4 or 16
 	return netip.AddrPortFrom(addr.Unmap(), binary.NativeEndian.Uint16(b[size:]))
 }
+
+// NewIO makes an event as the shim does, for the tests of what follows. head is cut to HeadSize.
+func NewIO(ts uint64, tid int64, num, numBytes uint64, fd, fd2 int32, op schema.Op, head []byte) IO {
+	io := IO{TS: ts, TID: tid, Num: num, NumBytes: numBytes, FD: fd, FD2: fd2, Op: op}
+	io.headLen = uint8(copy(io.head[:], head))
+	return io
+}

@@ -1,0 +1,430 @@
+package attribute_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/config"
+	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
+)
+
+const (
+	start  = uint64(1_795_453_342_000_000_000) // ns since the epoch
+	second = uint64(time.Second)
+	mb     = uint64(1 << 20)
+)
+
+// table is an engine's tables, filled by the test.
+type table struct {
+	threads map[int64]attribute.Thread
+	cgroups map[int64]string
+	fds     map[int64]map[int32]attribute.FD
+}
+
+func (t *table) Thread(tid int64) (attribute.Thread, bool) {
+	thread, ok := t.threads[tid]
+	return thread, ok
+}
+
+func (t *table) Cgroup(tid int64, i int) (string, bool) {
+	path, ok := t.cgroups[tid]
+	return path, ok && i == 0
+}
+
+func (t *table) FD(tid int64, fd int32) (attribute.FD, bool) {
+	f, ok := t.fds[tid][fd]
+	return f, ok
+}
+
+// node is a machine under test: what happens on it is told in the order it happens.
+type node struct {
+	*testing.T
+	table *table
+	a     *attribute.Attributor
+	now   uint64
+	inos  map[string]uint64
+}
+
+func newNode(t *testing.T) *node {
+	settings, err := config.Default().Settings()
+	require.NoError(t, err)
+	n := &node{
+		T: t, now: start, inos: map[string]uint64{},
+		table: &table{map[int64]attribute.Thread{}, map[int64]string{}, map[int64]map[int32]attribute.FD{}},
+	}
+	n.a, err = attribute.New(settings.Attribute, n.table)
+	require.NoError(t, err)
+	return n
+}
+
+func cgroup(container byte) string {
+	id := make([]byte, 64)
+	for i := range id {
+		id[i] = container
+	}
+	return "/docker/" + string(id)
+}
+
+// process starts a process of a container that was running before anything was watched.
+func (n *node) process(pid int64, container byte) {
+	n.table.threads[pid] = attribute.Thread{PID: pid, PTID: 1}
+	n.table.cgroups[pid] = cgroup(container)
+	n.table.fds[pid] = map[int32]attribute.FD{}
+}
+
+func (n *node) state(s decode.State) {
+	s.TS = n.now
+	n.a.State(&s)
+}
+
+// fork makes a child as a kernel in a PID namespace tells it: the parent knows the child by another number.
+func (n *node) fork(parent, child, vtid int64, container byte) {
+	n.state(decode.State{Kind: decode.KindClone, TID: parent, PID: parent, Ret: vtid})
+	n.born(parent, child, vtid, container)
+}
+
+func (n *node) born(parent, child, vtid int64, container byte) {
+	n.table.threads[child] = attribute.Thread{PID: child, PTID: parent}
+	n.table.fds[child] = map[int32]attribute.FD{}
+	n.state(decode.State{
+		Kind: decode.KindClone, TID: child, PID: child, PTID: parent, VTID: vtid,
+		Cgroups: []byte("cpuset=" + cgroup(container) + "\x00"),
+	})
+}
+
+func (n *node) exec(pid int64, container byte) {
+	n.state(decode.State{Kind: decode.KindExec, TID: pid, PID: pid, Cgroups: []byte("cpuset=" + cgroup(container) + "\x00")})
+}
+
+// open makes a file known to the engine and tells the open.
+func (n *node) open(pid int64, fd int32, path string, fresh bool) {
+	ino, ok := n.inos[path]
+	if !ok {
+		ino = uint64(len(n.inos)) + 1
+		n.inos[path] = ino
+	}
+	n.table.fds[pid][fd] = attribute.FD{Type: schema.FDFileV2, Name: path, Dev: 1, Ino: ino}
+	n.state(decode.State{Kind: decode.KindOpen, TID: pid, FD: fd, Fresh: fresh})
+}
+
+func (n *node) socket(pid int64, fd int32, remote string, inbound bool) {
+	f := attribute.FD{Type: schema.FDIPv4, Src: netip.MustParseAddrPort("10.77.0.11:41000"), Dst: netip.MustParseAddrPort(remote)}
+	if inbound {
+		f.Flags, f.Src, f.Dst = schema.FDRoleServer, f.Dst, f.Src
+	}
+	n.table.fds[pid][fd] = f
+	n.state(decode.State{Kind: decode.KindSocket, TID: pid, FD: fd})
+}
+
+func (n *node) io(op schema.Op, pid int64, fd, fd2 int32, numBytes uint64, head string) []attribute.Transfer {
+	n.now += second / 100
+	io := decode.NewIO(n.now, pid, 1, numBytes, fd, fd2, op, []byte(head))
+	var out [2]attribute.Transfer
+	return out[:n.a.Transfers(&io, &out)]
+}
+
+func (n *node) read(pid int64, fd int32, numBytes uint64) []attribute.Transfer {
+	return n.io(schema.OpRead, pid, fd, -1, numBytes, "data")
+}
+
+func (n *node) write(pid int64, fd int32, numBytes uint64, head string) attribute.Transfer {
+	moved := n.io(schema.OpWrite, pid, fd, -1, numBytes, head)
+	require.Len(n, moved, 1)
+	return moved[0]
+}
+
+func TestAChainIsFollowedFromTheSourcesToThePeer(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/customers.csv", false)
+	n.open(10, 4, "/tmp/work/copy", true)
+	n.read(10, 3, 8*mb)
+	copied := n.write(10, 4, 8*mb, "name,address")
+	assert.Equal(t, 8*mb, copied.From[attribute.Local])
+	assert.Equal(t, attribute.Tmp, copied.Resource.File.Location)
+
+	n.process(11, 'a') // packs
+	n.open(11, 3, "/tmp/work/copy", false)
+	n.open(11, 4, "/opt/x.bin", true)
+	n.read(11, 3, 8*mb)
+	archive := n.write(11, 4, 3*mb, "\x1f\x8b\x08")
+	assert.True(t, archive.Resource.File.Packed)
+	assert.Equal(t, 3*mb, archive.From[attribute.Staged])
+
+	n.process(12, 'a') // sends
+	n.open(12, 3, "/opt/x.bin", false)
+	n.socket(12, 5, "203.0.113.10:443", false)
+	n.read(12, 3, 3*mb)
+	sent := n.write(12, 5, 3*mb, "\x16\x03\x01")
+	assert.Equal(t, attribute.External, sent.PeerClass)
+	assert.Equal(t, 3*mb, sent.From[attribute.Packed])
+	assert.False(t, sent.Resource.Inbound)
+}
+
+func TestOriginsAreAmountsNotMarks(t *testing.T) {
+	t.Run("a service that reads a little and stores a large upload gathered only the little", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/app/template.html", false)
+		n.socket(10, 5, "198.51.100.7:50000", true)
+		n.open(10, 4, "/tmp/upload", true)
+		n.read(10, 3, 1000)
+		n.read(10, 5, 50*mb)
+		stored := n.write(10, 4, 50*mb, "\x1f\x8b")
+		assert.EqualValues(t, 1000, stored.From[attribute.Local])
+		assert.Equal(t, 50*mb, stored.From[attribute.Received])
+	})
+	t.Run("an upload that is passed on was not staged", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.socket(10, 5, "198.51.100.7:50000", true)
+		n.open(10, 4, "/tmp/upload", true)
+		n.socket(10, 6, "203.0.113.10:443", false)
+		n.read(10, 5, 50*mb)
+		n.write(10, 4, 50*mb, "PK\x03\x04")
+		n.read(10, 4, 50*mb)
+		sent := n.write(10, 6, 50*mb, "")
+		assert.Zero(t, sent.From[attribute.Staged])
+		assert.Zero(t, sent.From[attribute.Packed])
+	})
+	t.Run("each place gets up to what was read, as with tee", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/data", false)
+		n.open(10, 4, "/tmp/one", true)
+		n.open(10, 5, "/tmp/two", true)
+		n.read(10, 3, mb)
+		assert.Equal(t, mb, n.write(10, 4, mb, "").From[attribute.Local])
+		assert.Equal(t, mb, n.write(10, 5, mb, "").From[attribute.Local])
+		assert.Zero(t, n.write(10, 5, mb, "").From[attribute.Local], "more than was read")
+	})
+	t.Run("what was read is forgotten after a window", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/data", false)
+		n.open(10, 4, "/tmp/one", true)
+		n.read(10, 3, mb)
+		n.now += 11 * 60 * second
+		assert.Zero(t, n.write(10, 4, mb, "").From[attribute.Local])
+	})
+	t.Run("a new program starts with nothing, a forked child with its parent's memory", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/data", false)
+		n.read(10, 3, mb)
+		n.fork(10, 11, 2, 'a')
+		n.open(11, 4, "/tmp/one", true)
+		assert.Equal(t, mb, n.write(11, 4, mb, "").From[attribute.Local])
+		n.exec(11, 'a')
+		n.open(11, 5, "/tmp/two", true)
+		assert.Zero(t, n.write(11, 5, mb, "").From[attribute.Local])
+	})
+}
+
+// The shell starts "producer | consumer" and closes its own ends before the children's first events come.
+func TestAPipelineIsFollowedThoughTheShellClosesItsPipeFirst(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 0, "/dev/null", false)
+	n.state(decode.State{Kind: decode.KindPipe, TID: 10, FD: 3, FD2: 4, Ino: 77})
+	n.state(decode.State{Kind: decode.KindClone, TID: 10, PID: 10, Ret: 8})
+	n.state(decode.State{Kind: decode.KindClose, TID: 10, FD: 4})
+	n.state(decode.State{Kind: decode.KindClone, TID: 10, PID: 10, Ret: 9})
+	n.state(decode.State{Kind: decode.KindClose, TID: 10, FD: 3})
+	n.born(10, 101, 9, 'a') // the consumer comes first
+	n.born(10, 100, 8, 'a')
+
+	n.table.fds[101][0] = attribute.FD{Type: schema.FDFileV2, Name: "/dev/null", Ino: 5} // what libs shows
+	n.state(decode.State{Kind: decode.KindDup, TID: 101, FD: 3, FD2: 0})
+	n.state(decode.State{Kind: decode.KindDup, TID: 100, FD: 4, FD2: 1})
+	n.exec(100, 'a')
+	n.exec(101, 'a')
+
+	n.open(100, 5, "/srv/data", false)
+	n.read(100, 5, mb)
+	piped := n.write(100, 1, mb, "")
+	assert.Equal(t, attribute.PipeKind, piped.Resource.Kind)
+	got := n.read(101, 0, mb)
+	require.Len(t, got, 1)
+	assert.Same(t, piped.Resource, got[0].Resource)
+
+	n.socket(101, 6, "203.0.113.10:9001", false)
+	sent := n.write(101, 6, mb, "")
+	assert.Equal(t, mb, sent.From[attribute.Piped])
+	assert.Equal(t, mb, sent.From[attribute.Local])
+}
+
+func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/dev/shm/copy", true)
+	moved := n.io(schema.OpMove, 10, 3, 4, mb, "")
+	require.Len(t, moved, 2)
+	assert.False(t, moved[0].Write)
+	assert.True(t, moved[1].Write)
+	assert.Equal(t, mb, moved[1].From[attribute.Local])
+	assert.Equal(t, attribute.Shm, moved[1].Resource.File.Location)
+}
+
+func TestPartsAndCopiesOfAnArchiveAreArchives(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/tmp/all", true)
+	n.read(10, 3, 4*mb)
+	n.write(10, 4, 4*mb, "\x28\xb5\x2f\xfd")
+	n.process(11, 'a')
+	n.open(11, 3, "/tmp/all", false)
+	for i, name := range []string{"/tmp/aa", "/tmp/ab", "/tmp/ac"} {
+		n.read(11, 3, mb)
+		n.open(11, 4, name, true)
+		part := n.write(11, 4, mb, "the middle of something")
+		assert.True(t, part.Resource.File.Packed, "part %d", i)
+	}
+}
+
+func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		reader int64
+		want   uint64
+	}{
+		{"the writer reads it back", 10, 0},
+		{"another program takes it", 11, mb},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.state(decode.State{Kind: decode.KindAsync, Name: []byte("container"), Data: []byte(
+				`{"container":{"id":"aaaaaaaaaaaa","Mounts":[{"Source":"/var/lib/docker/volumes/db/_data","Destination":"/data"}]}}`)})
+			n.process(10, 'a')
+			n.process(11, 'a')
+			n.open(10, 3, "/srv/log", false)
+			n.open(10, 4, "/data/buffer", true)
+			n.read(10, 3, mb)
+			buffered := n.write(10, 4, mb, "")
+			require.Equal(t, attribute.Volume, buffered.Resource.File.Location)
+			n.open(test.reader, 5, "/data/buffer", false)
+			n.read(test.reader, 5, mb)
+			n.socket(test.reader, 6, "203.0.113.10:443", false)
+			assert.Equal(t, test.want, n.write(test.reader, 6, mb, "").From[attribute.Staged])
+		})
+	}
+}
+
+func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.process(20, 'b')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/mnt/exchange/out", true)
+	n.read(10, 3, mb)
+	n.write(10, 4, mb, "Salted__")
+	n.inos["/mnt/in/out"] = n.inos["/mnt/exchange/out"] // the same file under another name
+	n.open(20, 3, "/mnt/in/out", false)
+	n.read(20, 3, mb)
+	n.socket(20, 5, "203.0.113.10:443", false)
+	sent := n.write(20, 5, mb, "")
+	assert.Equal(t, "bbbbbbbbbbbb", sent.Container.ID)
+	assert.Equal(t, mb, sent.From[attribute.Packed])
+}
+
+func TestWhatProgramsNeedToRunIsNotCollected(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 4, "/tmp/out", true)
+	read := func(path, head string) bool {
+		n.open(10, 3, path, false)
+		moved := n.io(schema.OpRead, 10, 3, -1, mb, head)
+		return moved[0].Resource.File.Runtime
+	}
+	assert.True(t, read("/usr/lib/x86_64-linux-gnu/libc.so.6", "\x7fELF"))
+	assert.True(t, read("/opt/app/plugin.so", "\x7fELF"), "a library anywhere")
+	assert.False(t, read("/etc/shadow", "root:"))
+	assert.Equal(t, mb, n.write(10, 4, 9*mb, "").From[attribute.Local], "of /etc/shadow alone")
+
+	n.open(10, 5, "/usr/lib/hidden.so", true) // data put among libraries, made to look like one
+	n.write(10, 5, mb, "\x7fELF")
+	assert.False(t, read("/usr/lib/hidden.so", "\x7fELF"), "it was written a moment ago")
+}
+
+func TestAnInodeThatIsUsedAgainStartsAnew(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/tmp/first", true)
+	n.read(10, 3, mb)
+	n.write(10, 4, mb, "\x1f\x8b")
+	n.process(11, 'a')
+	n.inos["/tmp/second"] = n.inos["/tmp/first"]
+	n.open(11, 4, "/tmp/second", true)
+	second := n.write(11, 4, 10, "plain").Resource.File
+	assert.False(t, second.Packed)
+	assert.EqualValues(t, 10, second.Size)
+	assert.Equal(t, "/tmp/second", second.Path)
+}
+
+func TestTheTableFillsInWhatNoEventTold(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.table.threads[12] = attribute.Thread{PID: 10, PTID: 1} // a worker thread
+	n.table.fds[10][7] = attribute.FD{Type: schema.FDFileV2, Name: "/var/tmp/.x/f", Dev: 1, Ino: 9}
+	n.table.fds[12] = n.table.fds[10]
+	n.table.cgroups[12] = n.table.cgroups[10]
+	moved := n.io(schema.OpWrite, 12, 7, -1, mb, "")
+	require.Len(t, moved, 1)
+	assert.Equal(t, attribute.Hidden, moved[0].Resource.File.Location)
+	assert.Equal(t, "aaaaaaaaaaaa", moved[0].Container.ID)
+
+	assert.Empty(t, n.io(schema.OpWrite, 99, 7, -1, mb, ""), "a thread that nobody knows")
+	assert.Empty(t, n.io(schema.OpWrite, 10, 99, -1, mb, ""), "a descriptor that nobody knows")
+	assert.EqualValues(t, 1, n.a.Stats.UnknownThreads.Load())
+	assert.EqualValues(t, 1, n.a.Stats.UnknownFDs.Load())
+}
+
+func TestTheContainerPluginsFieldIsTheLastResort(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.table.cgroups[10] = "/user.slice/odd"
+	n.table.threads[10] = attribute.Thread{PID: 10, ContainerID: "0123456789ab"}
+	n.table.fds[10][7] = attribute.FD{Type: schema.FDFileV2, Name: "/tmp/f", Ino: 9}
+	assert.Equal(t, "0123456789ab", n.write(10, 7, 1, "").Container.ID)
+}
+
+func TestMemoryStaysBounded(t *testing.T) {
+	settings, err := config.Default().Settings()
+	require.NoError(t, err)
+	cfg := settings.Attribute
+	cfg.MaxThreads, cfg.MaxFiles, cfg.MaxContainers = 64, 64, 16
+	n := newNode(t)
+	n.a, err = attribute.New(cfg, n.table)
+	require.NoError(t, err)
+	for i := range int64(1000) {
+		n.process(i, byte('a'+i%6))
+		n.table.cgroups[i] = fmt.Sprintf("/docker/%012x%052d", i, 0)
+		n.open(i, 3, fmt.Sprintf("/tmp/%d", i), true)
+		n.write(i, 3, 1, "")
+	}
+	assert.EqualValues(t, 1000-64, n.a.Stats.ThreadsEvicted.Load())
+	assert.EqualValues(t, 1000-64, n.a.Stats.FilesEvicted.Load())
+	assert.EqualValues(t, 1000-16, n.a.Stats.ContainersEvicted.Load())
+}
+
+func TestAttributingAllocatesNothing(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/tmp/out", true)
+	n.read(10, 3, 1)
+	n.write(10, 4, 1, "")
+	move := decode.NewIO(n.now, 10, 1, 4096, 3, 4, schema.OpMove, nil)
+	var out [2]attribute.Transfer
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { n.a.Transfers(&move, &out) }))
+}

@@ -1,0 +1,144 @@
+package attribute
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestContainerIDsAreFoundInTheCgroupsOfEveryRuntime(t *testing.T) {
+	id := strings.Repeat("367a841b0e49", 6)[:64]
+	for path, want := range map[string]string{
+		"/docker/" + id:                         "367a841b0e49",
+		"/system.slice/docker-" + id + ".scope": "367a841b0e49",
+		"/kubepods/burstable/pod731eaa9b-a441-4521-96dc-9238681f3940/" + id:                                           "367a841b0e49",
+		"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podf09c.slice/cri-containerd-" + id + ".scope": "367a841b0e49",
+		"/kubepods/besteffort/podf09c4d46/crio-" + id:                                                                 "367a841b0e49",
+		"/kubepods-burstable-pod1.slice:cri-containerd:" + id:                                                         "367a841b0e49",
+		"/k8s.io/" + id:                                         "367a841b0e49",
+		"/libpod_parent/libpod-" + id:                           "367a841b0e49",
+		"/machine.slice/libpod-" + id + ".scope/container":      "367a841b0e49",
+		"/docker/" + strings.Repeat("ab", 32) + "/docker/" + id: "367a841b0e49", // a container in a container
+		"/ecs/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef-1234567890": "0123456789abcdef0123456789abcdef-1234567890",
+		"/lxc.payload.web01/init.scope":                      "web01",
+		"/machine.slice/libpod-conmon-" + id + ".scope":      "",
+		"/kubepods/besteffort/podf09c4d46/crio-conmon-" + id: "",
+		"/user.slice/user-1000.slice/session-3.scope":        "",
+		"/system.slice/nginx.service":                        "",
+		"/":                                                  "",
+		"":                                                   "",
+	} {
+		assert.Equal(t, want, containerID(path), path)
+	}
+	assert.Equal(t, "367a841b0e49", cgroupContainer([]byte("cpuset=/\x00cpu=/\x00memory=/docker/"+id+"\x00")), "the first that is a container's")
+	assert.Empty(t, cgroupContainer([]byte("cpuset\x00=")))
+}
+
+func TestPodsAreKnownByTheirOwner(t *testing.T) {
+	for pod, want := range map[string]string{
+		"web-7d9f8c6b5-x2x4z":           "web",
+		"shop-web-5b8c9f7d6f-abcde":     "shop-web-5b8c9f7d6f-abcde", // vowels are never random
+		"node-agent-x7k2p":              "node-agent",
+		"nightly-backup-29384756-q8wzt": "nightly-backup",
+		"db-0":                          "db",
+		"db-12":                         "db",
+		"redis-cache":                   "redis-cache",
+		"standalone":                    "standalone",
+	} {
+		assert.Equal(t, want, owner(pod), pod)
+	}
+}
+
+func TestMetadataNamesTheWorkload(t *testing.T) {
+	pod := `{"container":{"id":"367a841b0e49","name":"k8s_web","imagerepo":"registry/web","ip":"10.77.0.14",
+		"labels":{"io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.name":"web-7d9f8c6b5-x2x4z","io.kubernetes.container.name":"web"},
+		"Mounts":[{"Source":"/srv","Destination":"/host"},{"Source":"","Destination":""}]}}`
+	c, addr, err := parseMetadata([]byte(pod + "\x00"))
+	require.NoError(t, err)
+	assert.Equal(t, "shop/web/web", c.Workload)
+	assert.Equal(t, []Mount{{"/srv", "/host"}}, c.Mounts)
+	assert.Equal(t, netip.MustParseAddr("10.77.0.14"), addr)
+
+	c, _, err = parseMetadata([]byte(`{"container":{"id":"1","imagerepo":"registry/web"}}`))
+	require.NoError(t, err)
+	assert.Equal(t, "registry/web", c.Workload, "without a pod the image's repository")
+
+	c, _, err = parseMetadata([]byte(`{"container":{"id":"1"}}`))
+	require.NoError(t, err)
+	assert.Equal(t, "1", c.Workload, "without an image the id")
+
+	for _, bad := range []string{"", "{", `{"container":{}}`, `{"container":{"id":7}}`, `[]`} {
+		_, _, err := parseMetadata([]byte(bad))
+		assert.ErrorContains(t, err, "parse container metadata", bad)
+	}
+}
+
+func TestLocations(t *testing.T) {
+	paths := Paths{
+		Tmp: []string{"/tmp", "/var/tmp"}, Shm: []string{"/dev/shm"}, Run: []string{"/run"}, WebRoot: []string{"/var/www"},
+		Homes: []string{"/root", "/home/*"}, Repositories: []string{".git"},
+	}
+	mounts := []Mount{
+		{"/var/lib/kubelet/pods/5f0c/volumes/kubernetes.io~nfs/exchange", "/mnt/in"},
+		{"/srv/host-root", "/host"},
+		{"named-volume", "/host/data"},
+	}
+	for path, want := range map[string]Location{
+		"/tmp/f":                  Tmp,
+		"/tmp":                    Tmp,
+		"/tmpfiles/f":             NoLocation,
+		"/var/tmp/.cache/f":       Hidden,
+		"/tmp/...":                Hidden,
+		"/tmp/.. /f":              Hidden,
+		"/tmp/../etc/f":           Tmp,
+		"/tmp/./f":                Tmp,
+		"/dev/shm/f":              Shm,
+		"/run/secrets/f":          Run,
+		"/var/www/html/f":         WebRoot,
+		"/mnt/in/f":               Volume,
+		"/mnt/info/f":             NoLocation,
+		"/host/etc/f":             HostPath,
+		"/host/data/f":            Volume,
+		"/srv/app/.git/objects/f": NoLocation,
+		"/root/.npm/f":            NoLocation,
+		"/home/dev/.cache/f":      NoLocation,
+		"/home/dev/x/.cache/f":    Hidden,
+		"/root/.npm/.x/f":         Hidden,
+		"/opt/.x":                 Hidden,
+		"relative":                NoLocation,
+		"":                        NoLocation,
+	} {
+		assert.Equal(t, want, paths.locate(path, mounts), "%q", path)
+	}
+}
+
+func TestPeerClasses(t *testing.T) {
+	networks := Networks{
+		Cluster: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fc00::/7")},
+		Host:    []netip.Prefix{netip.MustParsePrefix("10.1.2.3/32")},
+	}
+	for addr, want := range map[string]PeerClass{
+		"127.0.0.1": Loopback, "127.9.9.9": Loopback, "::1": Loopback,
+		"10.77.0.11": Cluster, "fd00::1": Cluster, "224.0.0.1": Cluster, "255.255.255.255": Cluster,
+		"10.1.2.3": HostPeer,
+		"0.0.0.0":  NoPeer, "::": NoPeer,
+		"203.0.113.10": External, "2001:db8:5::10": External,
+	} {
+		assert.Equal(t, want, networks.class(netip.MustParseAddr(addr)), addr)
+	}
+}
+
+func TestArchivesAreToldByContent(t *testing.T) {
+	for _, head := range []string{
+		"\x1f\x8b\x08\x00", "\xfd7zXZ\x00\x00", "\x28\xb5\x2f\xfd\x04", "BZh91AY", "PK\x03\x04\x14", "7z\xbc\xaf\x27\x1c", "Rar!\x1a\x07\x01",
+		"Salted__\x01\x02", "age-encryption.org/v1\n", "-----BEGIN PGP MESSAGE-----",
+	} {
+		assert.True(t, packed([]byte(head)), "%q", head)
+	}
+	for _, head := range []string{"", "\x1f", "name,address\n", "\x7fELF", "%PDF-1.7", "SQLite format 3\x00", "\x89PNG\r\n", "BZ", "PK"} {
+		assert.False(t, packed([]byte(head)), "%q", head)
+	}
+}
