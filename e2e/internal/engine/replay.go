@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
+)
+
+// checkCapture looks through the capture before an engine of these libs does. A capture that is cut off is no reason not
+// to replay it: cut is its *capture.Error then, for the end of the replay.
+func checkCapture(ctx context.Context, path, libs string) (sum capture.Summary, cut, err error) {
+	sum, err = capture.Check(ctx, path, capture.LimitsOf(libs))
+	var problem *capture.Error
+	if errors.As(err, &problem) && problem.Problem == capture.Truncated && problem.Events > 0 {
+		return sum, err, nil
+	}
+	return sum, nil, err
+}
+
+// hostname is what alerts of a capture name as their host: where it was recorded.
+func hostname(sum capture.Summary) string {
+	if sum.Machine.Hostname != "" {
+		return sum.Machine.Hostname
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// sortByEvent sorts alerts by their event's number; those of one event keep their order.
+func sortByEvent(alerts []alert.Alert) {
+	slices.SortStableFunc(alerts, func(a, b alert.Alert) int {
+		m, _ := a.EventNumber()
+		n, _ := b.EventNumber()
+		return cmp.Compare(m, n)
+	})
+}
+
+// engineEnv is the environment of an engine: the caller's, in UTC, without what changes which libraries it loads.
+func engineEnv(env []string) []string {
+	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "LD_") })
+	return append(env, "TZ=UTC")
+}
+
+// pluginArg gives sysdig's arguments for the request's plugin. clean removes what they need.
+func pluginArg(req Request) (args []string, clean func(), err error) {
+	clean = func() {}
+	if req.Plugin == "" {
+		return nil, clean, nil
+	}
+	path, err := filepath.Abs(req.Plugin)
+	if err != nil {
+		return nil, clean, fmt.Errorf("find the plugin: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, clean, fmt.Errorf("find the plugin: %w", err)
+	}
+	if strings.Contains(path, ":") {
+		// The first colon ends the path.
+		dir, err := os.MkdirTemp("", "datastaging-")
+		if err != nil {
+			return nil, clean, err
+		}
+		clean = func() { os.RemoveAll(dir) }
+		link := filepath.Join(dir, "plugin.so")
+		if err := os.Symlink(path, link); err != nil {
+			clean()
+			return nil, clean, err
+		}
+		path = link
+	}
+	if len(req.InitConfig) > 0 {
+		path += ":" + string(req.InitConfig)
+	}
+	if len(path) > maxArg {
+		clean()
+		return nil, clean, fmt.Errorf("pass the plugin its configuration: it is %d bytes long, and sysdig takes %d", len(path), maxArg)
+	}
+	return []string{"-H", path}, clean, nil
+}
+
+// explain adds what a failed program wrote to its standard error, and turns the kill of a cancelled context into the
+// context's error.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return err
+}
+
+// endOfOutput is nil for the end of a program's output.
+func endOfOutput(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,383 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
+)
+
+// Sysdig is the engine of Debian's sysdig package. It is the libsinsp that Falco embeds, without Falco's rules: each rule
+// is run as one filter in a pass of its own over the capture, with a fresh plugin, so that a field with a memory such as
+// staging.once answers the rule as it does in Falco.
+type Sysdig struct {
+	tree    debian.Tree
+	loader  []string // the tree's own dynamic loader with its library path, and the program
+	version string   // of sysdig
+	libs    string   // of falcosecurity/libs
+}
+
+// NewSysdig makes the engine of an unpacked sysdig package and starts it once to ask its version.
+func NewSysdig(ctx context.Context, tree debian.Tree) (*Sysdig, error) {
+	one := func(pattern string) (string, error) {
+		found, err := filepath.Glob(filepath.Join(tree.Root, pattern))
+		if err != nil || len(found) == 0 {
+			return "", fmt.Errorf("start sysdig: the package has no %s; remove %s to have it downloaded again", pattern, tree.Root)
+		}
+		return found[0], nil
+	}
+	libs, err := one("usr/lib/*-linux-gnu")
+	if err != nil {
+		return nil, err
+	}
+	// libc6's loader lies at one place in the libraries' folder and is linked from the place of the ABI.
+	loader, err := one("usr/lib/*-linux-gnu/ld-linux-*.so.*")
+	if err != nil {
+		return nil, err
+	}
+	s := &Sysdig{
+		tree:   tree,
+		loader: []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
+	}
+	if s.version, err = s.ask(ctx, "--version"); err != nil {
+		return nil, err
+	}
+	if s.libs, err = s.ask(ctx, "--libs-version"); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ask gives the last word of sysdig's answer to an option, a version.
+func (s *Sysdig) ask(ctx context.Context, option string) (string, error) {
+	out, err := s.command(ctx, option).Output()
+	if err != nil {
+		return "", fmt.Errorf("start sysdig %s: %w", option, explain(ctx, err))
+	}
+	words := strings.Fields(string(out))
+	if len(words) == 0 {
+		return "", fmt.Errorf("ask sysdig %s: no answer", option)
+	}
+	return words[len(words)-1], nil
+}
+
+// Name is "sysdig".
+func (s *Sysdig) Name() string { return "sysdig" }
+
+// Version names sysdig, its libs and the Debian package.
+func (s *Sysdig) Version(context.Context) (string, error) {
+	return fmt.Sprintf("%s (libs %s, Debian package %s)", s.version, s.libs, s.tree.Version(s.tree.Package)), nil
+}
+
+// Replay screens the capture with the conditions of all rules at once, and where anything matches, runs each rule.
+// A capture that is cut off gives the alerts of its good part and the *capture.Error.
+func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
+	sum, cut, err := checkCapture(ctx, req.Capture, s.libs)
+	if err != nil {
+		return nil, err
+	}
+	set, err := ruleset.Load(req.Rules...)
+	if err != nil {
+		return nil, err
+	}
+	var rules []ruleset.Rule
+	for _, r := range set.Rules() {
+		if r.Enabled && r.Source == ruleset.SyscallSource {
+			rules = append(rules, r)
+		}
+	}
+	replay := &sysdigReplay{Sysdig: s, req: req, hostname: hostname(sum), cut: cut != nil}
+	plugin, clean, err := pluginArg(req)
+	if err != nil {
+		return nil, err
+	}
+	defer clean()
+	replay.plugin = plugin
+
+	if err := replay.probe(ctx); err != nil {
+		return nil, err
+	}
+	if len(rules) > 1 {
+		hit, err := replay.screen(ctx, rules)
+		if err != nil {
+			return nil, err
+		}
+		if !hit {
+			return nil, cut
+		}
+	}
+	alerts, err := replay.run(ctx, rules)
+	if err != nil {
+		return nil, err
+	}
+	return alerts, cut
+}
+
+// sysdigReplay is one replay.
+type sysdigReplay struct {
+	*Sysdig
+	req      Request
+	hostname string
+	plugin   []string // -H and its argument; empty without a plugin
+	cut      bool     // the capture is known to end in the middle
+}
+
+// maxArg is what Linux lets one argument hold (MAX_ARG_STRLEN), in bytes, without the NUL.
+const maxArg = 32*4096 - 1
+
+// probe reads one event, so that a plugin that does not load or refuses its configuration is told without a rule's name.
+func (r *sysdigReplay) probe(ctx context.Context) error {
+	return r.pass(ctx, alert.FieldEventNumber+" > 0", "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
+		return errEnough
+	})
+}
+
+// screen says whether any rule can match. It sees each rule's first match, and no match of it where there is none:
+// a field that answers once per key has answered nobody before that.
+func (r *sysdigReplay) screen(ctx context.Context, rules []ruleset.Rule) (bool, error) {
+	filters := make([]string, len(rules))
+	for i, rule := range rules {
+		filters[i] = "(" + rule.Filter + ")"
+	}
+	filter := strings.Join(filters, " or ")
+	if len(filter) > maxArg {
+		return true, nil
+	}
+	found := false
+	err := r.pass(ctx, filter, "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
+		found = true
+		return errEnough
+	})
+	if err != nil && ctx.Err() == nil {
+		// The rule at fault is named by its own pass.
+		return true, nil
+	}
+	return found, err
+}
+
+// run runs every rule, as many at once as there are processors, and gives the alerts in event order.
+func (r *sysdigReplay) run(ctx context.Context, rules []ruleset.Rule) ([]alert.Alert, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alerts := make([][]alert.Alert, len(rules))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(rules)) {
+		workers.Go(func() {
+			for i := range next {
+				var err error
+				if alerts[i], err = r.rule(ctx, rules[i]); err != nil {
+					cancel(err) // the first error is the cause; the others stop for it
+				}
+			}
+		})
+	}
+	for i := range rules {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	all := slices.Concat(alerts...)
+	sortByEvent(all)
+	return all, nil
+}
+
+// rule runs one rule: a pass for the values with their JSON types, and where it matched, a pass for the text. Values are
+// not turned into text here, because libsinsp writes times, lists, numbers and transformed values in ways of its own.
+func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Alert, error) {
+	fail := func(err error) ([]alert.Alert, error) {
+		return nil, fmt.Errorf("%s: run the rule %q: %w", rule.Pos, rule.Name, err)
+	}
+	if len(rule.Filter) > maxArg {
+		return fail(fmt.Errorf("its condition is %d bytes long with its lists, and sysdig takes %d: split the rule, "+
+			"or use --engine falco", len(rule.Filter), maxArg))
+	}
+	output := strings.TrimPrefix(rule.Output, "*")
+	var alerts []alert.Alert
+	fields := "*%" + alert.FieldEventNumber + " %" + fieldTime + " %" + fieldCgroups + " " + output
+	err := r.pass(ctx, rule.Filter, fields, true, func(out *bufio.Reader) error {
+		for {
+			line, err := out.ReadBytes('\n')
+			if len(bytes.TrimSpace(line)) > 0 {
+				a, err := r.alert(rule, line)
+				if err != nil {
+					return err
+				}
+				alerts = append(alerts, a)
+			}
+			if err != nil {
+				return endOfOutput(err)
+			}
+		}
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if len(alerts) == 0 {
+		return nil, nil
+	}
+	// A value may hold line ends: a mark that no capture holds begins each text.
+	mark := "\x1e" + rand.Text()
+	prefix := mark + "%" + fieldTime + ": " + rule.Priority.String() + " " // as Falco begins it
+	err = r.pass(ctx, rule.Filter, "*"+prefix+output, false, func(out *bufio.Reader) error {
+		text, err := splitTexts(out, mark)
+		if err != nil {
+			return err
+		}
+		if len(text) != len(alerts) {
+			return fmt.Errorf("read sysdig's output: %d matches in one pass and %d in the next", len(alerts), len(text))
+		}
+		for i := range text {
+			alerts[i].Output = text[i]
+		}
+		return nil
+	})
+	if err != nil {
+		return fail(err)
+	}
+	return alerts, nil
+}
+
+// Fields that every alert is asked for.
+const (
+	fieldTime        = "evt.time.iso8601" // what Falco adds with time_format_iso_8601; a number of nanoseconds in JSON
+	fieldCgroups     = "thread.cgroups"
+	fieldContainerID = "container.id"
+)
+
+// alert makes Falco's alert, but for its output, of a line of sysdig's JSON.
+func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error) {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.UseNumber()
+	values := map[string]any{}
+	if err := dec.Decode(&values); err != nil {
+		return alert.Alert{}, fmt.Errorf("read sysdig's output: %w", err)
+	}
+	number, _ := values[fieldTime].(json.Number)
+	ns, err := strconv.ParseInt(number.String(), 10, 64)
+	if err != nil {
+		return alert.Alert{}, fmt.Errorf("read sysdig's output: the event's time: %w", err)
+	}
+	cgroups, _ := values[fieldCgroups].(string)
+	if !slices.ContainsFunc(rule.Format, func(t ruleset.Token) bool { return t.Key == fieldCgroups }) {
+		delete(values, fieldCgroups)
+	}
+	values[fieldContainerID] = containerID(cgroups)
+	tags := rule.Tags
+	if tags == nil {
+		tags = []string{}
+	}
+	return alert.Alert{
+		Hostname:     r.hostname,
+		Priority:     rule.Priority.String(),
+		Rule:         rule.Name,
+		Source:       rule.Source,
+		Tags:         tags,
+		Time:         time.Unix(0, ns).UTC(),
+		OutputFields: values,
+	}, nil
+}
+
+// cgroupID finds a container's id at the end of a cgroup path, as Docker, containerd, CRI-O and Podman name theirs.
+var cgroupID = regexp.MustCompile(`[/-]([0-9a-f]{64})(?:\.scope)?(?:[ /]|$)`)
+
+// containerID is the id that Falco's container plugin gives a thread of these cgroups: 12 characters, or "host".
+func containerID(cgroups string) string {
+	if m := cgroupID.FindStringSubmatch(cgroups); m != nil {
+		return m[1][:12]
+	}
+	return "host"
+}
+
+// splitTexts reads what sysdig printed into the texts that follow each mark.
+func splitTexts(out *bufio.Reader, mark string) ([]string, error) {
+	var all bytes.Buffer
+	if _, err := out.WriteTo(&all); err != nil {
+		return nil, fmt.Errorf("read sysdig's output: %w", err)
+	}
+	parts := strings.Split(all.String(), mark)
+	texts := parts[1:]
+	for i := range texts {
+		texts[i] = strings.ToValidUTF8(strings.TrimSuffix(texts[i], "\n"), "\uFFFD")
+	}
+	return texts, nil
+}
+
+// errEnough ends a pass that has seen enough.
+var errEnough = errors.New("enough")
+
+// pass runs sysdig over the capture once; read gets what it prints, from the first byte on, and is not called where it
+// prints nothing.
+func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON bool, read func(*bufio.Reader) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	args := []string{"-r", r.req.Capture}
+	args = append(args, r.plugin...)
+	if asJSON {
+		args = append(args, "-j")
+	}
+	// "--" keeps a filter that begins with a minus sign from being an option.
+	cmd := r.command(ctx, append(args, "-p", format, "--", filter)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start sysdig: %w", err)
+	}
+	out := bufio.NewReaderSize(stdout, 64<<10)
+	var readErr error
+	if _, err := out.Peek(1); err == nil {
+		readErr = read(out)
+	}
+	if readErr != nil {
+		cancel() // it may be blocked writing what nobody reads
+	}
+	err = cmd.Wait()
+	complaint := strings.TrimSpace(stderr.String())
+	switch {
+	case errors.Is(readErr, errEnough):
+		return nil
+	case readErr != nil:
+		return readErr
+	case r.cut && ctx.Err() == nil && (err == nil || strings.Contains(complaint, "truncated")):
+		return nil
+	case err != nil && complaint != "" && ctx.Err() == nil:
+		return fmt.Errorf("sysdig: %s", complaint)
+	case err != nil:
+		return fmt.Errorf("sysdig: %w", explain(ctx, err))
+	case complaint != "":
+		// sysdig ends with status 0 also where it stopped in the middle.
+		return fmt.Errorf("sysdig stopped early: %s", complaint)
+	}
+	return nil
+}
+
+// command is sysdig with arguments, started through its own loader: the machine's libraries are of no use to it.
+func (s *Sysdig) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.loader[0], append(s.loader[1:len(s.loader):len(s.loader)], args...)...)
+	cmd.Env = engineEnv(os.Environ())
+	return cmd
+}
