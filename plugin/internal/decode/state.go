@@ -116,10 +116,10 @@ func DecodeState(raw []byte, num uint64, s *State) (bool, error) {
 	case schema.Async:
 		s.Kind, s.Name, s.Data = KindAsync, p.text(1), p.bytes(2)
 	default:
-		return false, fmt.Errorf("decode event type %d: %w", s.Type, ErrType)
+		return false, fmt.Errorf("decode %v event: %w", s.Type, ErrType)
 	}
 	if p.err != nil {
-		return false, fmt.Errorf("decode event type %d: %w", s.Type, p.err)
+		return false, fmt.Errorf("decode %v event: %w", s.Type, p.err)
 	}
 	return changed, nil
 }
@@ -152,7 +152,7 @@ func (p *params) open(raw []byte, s *State) error {
 	}
 	rest := raw[HeaderSize:]
 	if uint64(n)*uint64(p.width) > uint64(len(rest)) {
-		return fmt.Errorf("decode event type %d: %w: %d parameters in %d bytes", s.Type, ErrShort, n, len(rest))
+		return fmt.Errorf("decode %v event: %w: %d parameters in %d bytes", s.Type, ErrShort, n, len(rest))
 	}
 	p.nparam = int(n)
 	p.lens, p.data = rest[:p.nparam*p.width], rest[p.nparam*p.width:]

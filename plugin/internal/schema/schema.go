@@ -4,6 +4,8 @@
 // on, exit events carry everything, so no enter event appears here; libs converts older captures while it reads them.
 package schema
 
+import "fmt"
+
 // Version is the lowest event schema the plugin can read, as plugin_get_required_event_schema_version returns it.
 const Version = "4.0.0"
 
@@ -58,6 +60,63 @@ const (
 	MemfdCreate    Type = 405
 	PidfdGetfd     Type = 407
 )
+
+// names of the event types, as evt.type shows them.
+var names = map[Type]string{
+	Open:           "open",
+	Close:          "close",
+	Read:           "read",
+	Write:          "write",
+	Socket:         "socket",
+	Connect:        "connect",
+	Send:           "send",
+	SendTo:         "sendto",
+	Recv:           "recv",
+	RecvFrom:       "recvfrom",
+	SocketPair:     "socketpair",
+	SendMsg:        "sendmsg",
+	SendMMsg:       "sendmmsg",
+	RecvMsg:        "recvmsg",
+	RecvMMsg:       "recvmmsg",
+	Creat:          "creat",
+	Pipe:           "pipe",
+	PRead:          "pread",
+	PWrite:         "pwrite",
+	ReadV:          "readv",
+	WriteV:         "writev",
+	PReadV:         "preadv",
+	PWriteV:        "pwritev",
+	Fcntl:          "fcntl",
+	Splice:         "splice",
+	ProcExit:       "procexit",
+	SendFile:       "sendfile",
+	Clone:          "clone",
+	Fork:           "fork",
+	VFork:          "vfork",
+	Accept:         "accept",
+	Execve:         "execve",
+	OpenAt:         "openat",
+	OpenAt2:        "openat2",
+	ExecveAt:       "execveat",
+	CopyFileRange:  "copy_file_range",
+	Clone3:         "clone3",
+	OpenByHandleAt: "open_by_handle_at",
+	Dup2:           "dup2",
+	Dup3:           "dup3",
+	Dup:            "dup",
+	Accept4:        "accept4",
+	Pipe2:          "pipe2",
+	Async:          "asyncevent",
+	MemfdCreate:    "memfd_create",
+	PidfdGetfd:     "pidfd_getfd",
+}
+
+func (t Type) String() string {
+	if name, ok := names[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("type %d", uint16(t))
+}
 
 // Op says which way an I/O event moves bytes.
 type Op uint8

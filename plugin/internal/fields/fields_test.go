@@ -1,0 +1,94 @@
+package fields_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
+	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+)
+
+const now = uint64(1_795_453_342_000_000_000) // ns since the epoch
+
+func newView(t *testing.T) *fields.View {
+	r, err := measure.New(measure.Config{Window: time.Minute, OnceInterval: time.Minute, PhaseBytes: 1, MaxContainers: 16})
+	require.NoError(t, err)
+	c := &attribute.Container{ID: "367a841b0e49", Workload: "shop/web/web"}
+	return &fields.View{Now: now, Window: time.Minute, Container: c, Account: r.Account(c)}
+}
+
+func byName(t *testing.T, name string) *fields.Field {
+	for _, f := range fields.Catalogue() {
+		if f.Name == name {
+			return &f
+		}
+	}
+	require.Fail(t, "no field "+name)
+	return nil
+}
+
+func TestEveryFieldAnswersOnAnEventThatMovedNothing(t *testing.T) {
+	v := newView(t)
+	for _, f := range fields.Catalogue() {
+		t.Run(f.Name, func(t *testing.T) {
+			key := ""
+			if f.Arg == fields.KeyArg {
+				key = "k"
+			}
+			value, ok := f.Value(v, key, key != "")
+			require.True(t, ok)
+			switch f.Type {
+			case "uint64":
+				assert.Equal(t, uint64(0), value)
+			case "bool":
+				assert.IsType(t, false, value)
+			case "string":
+				if value != nil {
+					assert.IsType(t, "", value)
+				}
+			}
+		})
+	}
+}
+
+func TestWindowArguments(t *testing.T) {
+	v, f := newView(t), byName(t, "staging.bytes")
+	for _, arg := range []string{"1s", "30s", "5m", "1h", "1h30m", "24h"} {
+		_, ok := f.Value(v, arg, true)
+		assert.True(t, ok, arg)
+	}
+	for _, arg := range []string{"", "5", "m", "1d", "25h", "-5m", "0s", "1ms", "5m ", "ten"} {
+		value, ok := f.Value(v, arg, true)
+		assert.False(t, ok, "%q", arg)
+		assert.Nil(t, value, "%q", arg)
+	}
+}
+
+func TestOnceNeedsAKey(t *testing.T) {
+	v, f := newView(t), byName(t, "staging.once")
+	_, ok := f.Value(v, "", false)
+	assert.False(t, ok)
+	value, ok := f.Value(v, "key", true)
+	assert.True(t, ok)
+	assert.Equal(t, true, value)
+}
+
+func TestTheCatalogueIsWellFormed(t *testing.T) {
+	seen := map[string]bool{}
+	for i, entry := range fields.Entries(fields.Catalogue()) {
+		f := fields.Catalogue()[i]
+		assert.False(t, seen[f.Name], "%s twice", f.Name)
+		seen[f.Name] = true
+		assert.Regexp(t, `^(staging|baseline)\.[a-z_]+$`, f.Name)
+		assert.Contains(t, []string{"uint64", "string", "bool", "reltime"}, f.Type, f.Name)
+		assert.NotEmpty(t, f.Desc, f.Name)
+		assert.False(t, strings.HasSuffix(f.Desc, "."), "%s: lists of fields show it as a phrase", f.Name)
+		assert.Equal(t, f.Arg != fields.NoArg, entry.Arg.IsKey, f.Name)
+		assert.Equal(t, f.Arg == fields.KeyArg, entry.Arg.IsRequired, f.Name)
+	}
+}
