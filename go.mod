@@ -1,6 +1,8 @@
 module github.com/falco-datastaging/datastaging
 
-go 1.26
+go 1.26.0
+
+toolchain go1.26.8
 
 require (
 	github.com/agext/levenshtein v1.2.3 // indirect

@@ -1,0 +1,70 @@
+# Targets for people and for CI. `make` alone lists them.
+
+# Tools at their exact versions; Go fetches them.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+BENCHTIME ?= 1s
+FUZZTIME ?= 60s
+
+# Installs a C compiler and Go where the machine has none.
+GO = $(shell .ci/go)
+BIN := bin
+# The plugin is C as well as Go.
+export CGO_ENABLED := 1
+GOFLAGS_BUILD := -trimpath -ldflags=-s\ -w
+
+.DEFAULT_GOAL := help
+
+## help: list the targets
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sed 's/^\([a-z]*\): */\1\t/' | expand -t 12 | sed 's/^/  /'
+
+## build: bin/libdatastaging.so, bin/stagectl and bin/datastaging_rules.yaml
+.PHONY: build
+build:
+	@mkdir -p $(BIN)
+	$(GO) build $(GOFLAGS_BUILD) -buildmode=c-shared -o $(BIN)/libdatastaging.so ./plugin
+	@rm -f $(BIN)/libdatastaging.h
+	$(GO) build $(GOFLAGS_BUILD) -o $(BIN)/stagectl ./e2e/stagectl
+	@cat macros/*.yaml rules/*.yaml > $(BIN)/datastaging_rules.yaml
+
+## demo: replay an attack and a benign workload and show the alerts
+.PHONY: demo
+demo: build
+	@$(BIN)/stagectl replay --format table e2e/captures/local-staging-upload.scap e2e/captures/benign-build.scap
+
+## test: everything: generated files, vet, units, and the rules on real captures in a real engine
+.PHONY: test
+test: build
+	$(GO) vet ./...
+	$(GO) test ./...
+	$(BIN)/stagectl test
+
+## lint: golangci-lint
+.PHONY: lint
+lint:
+	$(GO) run $(GOLANGCI) run ./...
+
+## generate: rewrite the generated parts of the documentation
+.PHONY: generate
+generate:
+	$(GO) test ./plugin/internal/fields -run TestREADME -update
+
+## bench: benchmarks of the event path; feed the output to benchstat
+.PHONY: bench
+bench:
+	$(GO) test -run=- -bench=. -benchtime=$(BENCHTIME) ./plugin/...
+
+## fuzz: every fuzz target for FUZZTIME each
+.PHONY: fuzz
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    $(GO) test -run=- -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+## clean: remove what was built
+.PHONY: clean
+clean:
+	rm -rf $(BIN)
