@@ -246,7 +246,10 @@ func (v *compiledList) isNamedBy(value *filter.Value) bool {
 }
 
 func (v *compiledList) itemError(at int, err error) error {
-	return &filter.SyntaxError{Offset: at, Msg: fmt.Sprintf("list %q (%s): %v: put quotes inside the item, like '\"a=b\"'", v.name, v.pos, err)}
+	var syntax *filter.SyntaxError
+	errors.As(err, &syntax)
+	return &filter.SyntaxError{Offset: at, Msg: fmt.Sprintf(
+		"list %q (%s) holds an item that is no value: %s; put quotes inside the item, like '\"a=b\"'", v.name, v.pos, syntax.Msg)}
 }
 
 // checkNotInside looks for the list's name as a word inside a quoted text or a field's argument, where Falco puts the list's

@@ -450,7 +450,6 @@ func (l *loader) defineRule(m *mapping, prev *rule, name string) {
 	}
 	if prev != nil {
 		l.checkSource(m, prev, v.Source)
-		v.Pos = prev.Pos
 	}
 	if m.err == nil {
 		l.rules.put(name, v)
@@ -559,11 +558,12 @@ func (l *loader) overrideRule(m *mapping, prev *rule, source string, appended, r
 	if operation("priority") != "" {
 		v.Priority = m.priority()
 	}
-	v.Enabled = m.flag2(operation("enabled"), "enabled", v.Enabled)
-	v.Capture = m.flag2(operation("capture"), "capture", v.Capture)
-	v.WarnEventTypes = m.flag2(operation("warn_evttypes"), "warn_evttypes", v.WarnEventTypes)
-	v.SkipUnknownFilter = m.flag2(operation("skip-if-unknown-filter"), "skip-if-unknown-filter", v.SkipUnknownFilter)
-	if operation("capture_duration") != "" {
+	// Each key that is there is overridden: checked above.
+	v.Enabled = m.flag("enabled", v.Enabled)
+	v.Capture = m.flag("capture", v.Capture)
+	v.WarnEventTypes = m.flag("warn_evttypes", v.WarnEventTypes)
+	v.SkipUnknownFilter = m.flag("skip-if-unknown-filter", v.SkipUnknownFilter)
+	if m.has("capture_duration") {
 		v.CaptureDuration = m.number("capture_duration")
 	}
 	if m.err == nil {
@@ -737,13 +737,4 @@ func (m *mapping) entryOf(n ast.Node, depth int) Entry {
 		m.fail(n, "an empty text is no value: remove it")
 	}
 	return Entry{Text: s.value}
-}
-
-// flag2 is flag for a key that is read only where it is overridden.
-func (m *mapping) flag2(operation, key string, fallback bool) bool {
-	if operation == "" {
-		return fallback
-	}
-	m.text(key)
-	return m.flag(key, fallback)
 }

@@ -62,7 +62,7 @@ type Rule struct {
 	Expr       filter.Expr       // Filter as a tree; shared between rules, not to be changed. Offsets mean nothing in it.
 	Format     Format            // Output, parsed
 	EventTypes filter.EventTypes // those that Filter can match; all of them on other sources than syscall
-	Pos        Position          // of its first definition, which gives it its place among the rules
+	Pos        Position          // of its last whole definition
 }
 
 // Fields returns the fields that the condition names, each once, and those of the output.

@@ -370,10 +370,11 @@ func (p *parser) arg() (arg string, has bool, err error) {
 	if !p.take("[") {
 		return "", false, nil
 	}
+	quoted := p.atQuote()
 	if arg, err = p.quotedOr(notBareArg); err != nil {
 		return "", false, err
 	}
-	if !p.take("]") {
+	if !quoted && arg == "" || !p.take("]") {
 		if p.atEnd() {
 			p.pos = open
 			return "", false, p.errorf(`this "[" is never closed: add a "]"`)
