@@ -11,10 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
 )
+
+// killDelay is how long an engine that was told to stop may take before it is killed.
+const killDelay = 5 * time.Second
 
 // checkCapture looks through the capture before an engine of these libs does. A capture that is cut off is no reason not
 // to replay it: cut is its *capture.Error then, for the end of the replay.

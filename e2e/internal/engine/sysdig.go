@@ -29,9 +29,10 @@ import (
 // staging.once answers the rule as it does in Falco.
 type Sysdig struct {
 	tree    debian.Tree
-	loader  []string // the tree's own dynamic loader with its library path, and the program
-	version string   // of sysdig
-	libs    string   // of falcosecurity/libs
+	loader  []string      // the tree's own dynamic loader with its library path, and the program
+	version string        // of sysdig
+	libs    string        // of falcosecurity/libs
+	slots   chan struct{} // one for each process that may run at once, whatever the number of replays
 }
 
 // NewSysdig makes the engine of an unpacked sysdig package and starts it once to ask its version.
@@ -54,6 +55,7 @@ func NewSysdig(ctx context.Context, tree debian.Tree) (*Sysdig, error) {
 	}
 	s := &Sysdig{
 		tree:   tree,
+		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		loader: []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
 	}
 	if s.version, err = s.ask(ctx, "--version"); err != nil {
@@ -329,6 +331,12 @@ var errEnough = errors.New("enough")
 // pass runs sysdig over the capture once; read gets what it prints, from the first byte on, and is not called where it
 // prints nothing.
 func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON bool, read func(*bufio.Reader) error) error {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	args := []string{"-r", r.req.Capture}

@@ -1,0 +1,431 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+)
+
+// minFalco is the oldest Falco whose libs have event schema 4, which the plugin is built for.
+var minFalco = [2]int{0, 42}
+
+// Falco is the engine of a Falco program, or of a Falco container image.
+type Falco struct {
+	path      string // of the program; of docker or podman where image is set
+	image     string // container image; empty for a program
+	container string // path of Falco's container plugin; empty for none
+	log       io.Writer
+	version   string // of Falco
+	libs      string // of falcosecurity/libs
+}
+
+// FalcoOptions is which Falco to use.
+type FalcoOptions struct {
+	Path  string // of the program
+	Image string // container image, instead of a program
+	// ContainerPlugin is the path of Falco's container plugin, which adds the container's name, image and pod to alerts.
+	// Empty: the one in Falco's plugin folder if there is one. "none": without.
+	ContainerPlugin string
+	Log             io.Writer // what Falco says that is no alert
+}
+
+// NewFalco makes the engine of a Falco and asks its version. A Falco that is too old is an error.
+func NewFalco(ctx context.Context, opts FalcoOptions) (*Falco, error) {
+	f := &Falco{path: opts.Path, image: opts.Image, container: opts.ContainerPlugin, log: opts.Log}
+	if f.image != "" {
+		runner, err := containerRunner()
+		if err != nil {
+			return nil, err
+		}
+		f.path = runner
+	}
+	if err := f.askVersion(ctx); err != nil {
+		return nil, err
+	}
+	switch f.container {
+	case "none":
+		f.container = ""
+	case "":
+		f.container = f.findContainerPlugin()
+	}
+	return f, nil
+}
+
+// containerRunner finds the program that runs container images.
+func containerRunner() (string, error) {
+	for _, name := range []string{"docker", "podman"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("run Falco's container image: neither docker nor podman is on the PATH")
+}
+
+// falcoVersion is Falco's answer to --version with json_output.
+type falcoVersion struct {
+	Falco string `json:"falco_version"`
+	Libs  string `json:"libs_version"`
+}
+
+// askVersion asks Falco its version and refuses one before minFalco.
+func (f *Falco) askVersion(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "datastaging-falco-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	// A configuration of our own: the machine's may be unreadable, or load plugins.
+	config := filepath.Join(dir, "falco.yaml")
+	if err := os.WriteFile(config, []byte("{\"json_output\": true}\n"), 0o644); err != nil {
+		return err
+	}
+	out, err := f.command(ctx, []string{dir}, "", "-c", config, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("ask %s its version: %w", f.path, explain(ctx, err))
+	}
+	v, err := parseFalcoVersion(out)
+	if err != nil {
+		return fmt.Errorf("ask %s its version: %w", f.path, err)
+	}
+	f.version, f.libs = v.Falco, v.Libs
+	if old, err := isBefore(v.Falco, minFalco); err != nil {
+		return fmt.Errorf("ask %s its version: %w", f.path, err)
+	} else if old {
+		return fmt.Errorf("use %s: Falco %s is too old, the plugin needs %d.%d or later; name another one with FALCO_BIN, "+
+			"or use --engine sysdig", f.path, v.Falco, minFalco[0], minFalco[1])
+	}
+	return nil
+}
+
+// Lines of a Falco that answers --version as text.
+var (
+	falcoVersionLine = regexp.MustCompile(`(?m)^Falco version:\s*(\S+)`)
+	libsVersionLine  = regexp.MustCompile(`(?m)^Libs version:\s*(\S+)`)
+)
+
+// parseFalcoVersion reads Falco's answer to --version, a JSON object or lines of text.
+func parseFalcoVersion(out []byte) (falcoVersion, error) {
+	var v falcoVersion
+	if err := json.Unmarshal(out, &v); err == nil && v.Falco != "" {
+		return v, nil
+	}
+	m := falcoVersionLine.FindSubmatch(out)
+	if m == nil {
+		return v, fmt.Errorf("its answer names no Falco version: %q", bytes.TrimSpace(out[:min(len(out), 200)]))
+	}
+	v.Falco = string(m[1])
+	if m := libsVersionLine.FindSubmatch(out); m != nil {
+		v.Libs = string(m[1])
+	}
+	return v, nil
+}
+
+// isBefore compares the first two numbers of a version with those of another. A development build, such as
+// 0.45.0-12+abc, counts as its release.
+func isBefore(version string, other [2]int) (bool, error) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return false, fmt.Errorf("read the version %q: want MAJOR.MINOR.PATCH", version)
+	}
+	for i, want := range other {
+		n, err := strconv.Atoi(parts[i])
+		if err != nil {
+			return false, fmt.Errorf("read the version %q: %w", version, err)
+		}
+		if n != want {
+			return n < want, nil
+		}
+	}
+	return false, nil
+}
+
+// findContainerPlugin looks for the container plugin where Falco's packages put it, from the program on.
+func (f *Falco) findContainerPlugin() string {
+	const name = "libcontainer.so"
+	if f.image != "" {
+		return name // Falco's image has it in its plugin folder
+	}
+	path, err := filepath.EvalSymlinks(f.path)
+	if err != nil {
+		path = f.path
+	}
+	prefix := filepath.Dir(filepath.Dir(path)) // of bin/falco
+	for _, dir := range []string{filepath.Join(prefix, "share/falco/plugins"), filepath.Join(prefix, "plugins"), "/usr/share/falco/plugins"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return filepath.Join(dir, name)
+		}
+	}
+	return ""
+}
+
+// Name is "falco".
+func (f *Falco) Name() string { return "falco" }
+
+// Version names Falco, its libs, and where it came from.
+func (f *Falco) Version(context.Context) (string, error) {
+	from := f.path
+	if f.image != "" {
+		from = f.image
+	}
+	return fmt.Sprintf("%s (libs %s, %s)", f.version, f.libs, from), nil
+}
+
+// Replay runs Falco over the capture with nothing but the request's plugin and rules. A capture that is cut off gives the
+// alerts of its good part and the *capture.Error.
+func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
+	sum, cut, err := checkCapture(ctx, req.Capture, f.libs)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "datastaging-falco-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	config, mounts, err := f.config(req, dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "falco.yaml")
+	if err := os.WriteFile(path, config, 0o644); err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := f.command(running, append(mounts, dir), hostname(sum), "-c", path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start Falco: %w", err)
+	}
+	alerts, readErr := readAlerts(stdout)
+	if readErr != nil {
+		cancel() // it may be blocked writing what nobody reads
+	}
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case readErr != nil:
+		return nil, readErr
+	case cut != nil && (err == nil || strings.Contains(stderr.String(), "truncated")):
+	case err != nil:
+		return nil, fmt.Errorf("run Falco: %w\n%s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if f.log != nil {
+		if _, err := stderr.WriteTo(f.log); err != nil {
+			return nil, err
+		}
+	}
+	sortByEvent(alerts)
+	return alerts, cut
+}
+
+// readAlerts reads Falco's standard output: an alert a line, and at the end statistics as text.
+func readAlerts(r io.Reader) ([]alert.Alert, error) {
+	var alerts []alert.Alert
+	in := bufio.NewReaderSize(r, 64<<10)
+	for {
+		line, err := in.ReadBytes('\n')
+		if bytes.HasPrefix(line, []byte("{")) {
+			var a alert.Alert
+			if err := json.Unmarshal(line, &a); err != nil {
+				return nil, fmt.Errorf("read Falco's alert: %w", err)
+			}
+			alerts = append(alerts, a)
+		}
+		if err != nil {
+			return alerts, endOfOutput(err)
+		}
+	}
+}
+
+// command is Falco with arguments, in the container image if there is one. paths are what it reads.
+func (f *Falco) command(ctx context.Context, paths []string, hostname string, args ...string) *exec.Cmd {
+	env := engineEnv(os.Environ())
+	if hostname != "" {
+		env = append(env, "FALCO_HOSTNAME="+hostname) // what Falco puts into alerts
+	}
+	if f.image != "" {
+		args = f.imageArgs(paths, hostname, args)
+	}
+	cmd := exec.CommandContext(ctx, f.path, args...)
+	cmd.Env = env
+	// Falco ends by itself on an interrupt, and docker passes it on.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = killDelay
+	return cmd
+}
+
+// imageArgs are docker's arguments: every path lies at its own place in the container, read-only.
+func (f *Falco) imageArgs(paths []string, hostname string, args []string) []string {
+	run := []string{"run", "--rm", "--network=none", "--entrypoint=falco", "--env=TZ=UTC", "--env=FALCO_HOSTNAME=" + hostname}
+	for _, path := range paths {
+		run = append(run, "--mount=type=bind,readonly,source="+path+",target="+path)
+	}
+	return append(append(run, f.image), args...)
+}
+
+// falcoConfig is the part of falco.yaml that a replay sets. Everything that Falco would do beside printing alerts is off.
+type falcoConfig struct {
+	ConfigFiles      []string            `json:"config_files"`
+	WatchConfigFiles bool                `json:"watch_config_files"`
+	RulesFiles       []string            `json:"rules_files"`
+	Engine           falcoEngine         `json:"engine"`
+	LoadPlugins      []string            `json:"load_plugins"`
+	Plugins          []falcoPlugin       `json:"plugins"`
+	PluginsHostinfo  bool                `json:"plugins_hostinfo"`
+	Priority         string              `json:"priority"`
+	RuleMatching     string              `json:"rule_matching"`
+	TimeISO8601      bool                `json:"time_format_iso_8601"`
+	JSONOutput       bool                `json:"json_output"`
+	JSONWithOutput   bool                `json:"json_include_output_property"`
+	JSONWithFields   bool                `json:"json_include_output_fields_property"`
+	JSONWithTags     bool                `json:"json_include_tags_property"`
+	JSONWithMessage  bool                `json:"json_include_message_property"`
+	BufferedOutputs  bool                `json:"buffered_outputs"`
+	AppendOutput     []falcoAppendOutput `json:"append_output"`
+	StdoutOutput     enabled             `json:"stdout_output"`
+	SyslogOutput     enabled             `json:"syslog_output"`
+	FileOutput       enabled             `json:"file_output"`
+	HTTPOutput       enabled             `json:"http_output"`
+	ProgramOutput    enabled             `json:"program_output"`
+	Webserver        enabled             `json:"webserver"`
+	Metrics          enabled             `json:"metrics"`
+	LogStderr        bool                `json:"log_stderr"`
+	LogSyslog        bool                `json:"log_syslog"`
+	LogLevel         string              `json:"log_level"`
+	LibsLogger       libsLogger          `json:"libs_logger"`
+}
+
+type falcoEngine struct {
+	Kind   string `json:"kind"`
+	Replay struct {
+		CaptureFile string `json:"capture_file"`
+	} `json:"replay"`
+}
+
+type falcoPlugin struct {
+	Name        string `json:"name"`
+	LibraryPath string `json:"library_path"`
+	InitConfig  string `json:"init_config"`
+}
+
+type falcoAppendOutput struct {
+	ExtraFields []string `json:"extra_fields"`
+}
+
+type enabled struct {
+	Enabled bool `json:"enabled"`
+}
+
+type libsLogger struct {
+	Enabled  bool   `json:"enabled"`
+	Severity string `json:"severity"`
+}
+
+// containerFields are the fields of Falco's container plugin that alerts get where it is loaded.
+var containerFields = []string{
+	fieldContainerID, "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name",
+}
+
+// config writes falco.yaml, as JSON, which YAML includes, and gives the files that it names. dir is a private folder.
+func (f *Falco) config(req Request, dir string) (config []byte, paths []string, err error) {
+	c := falcoConfig{
+		ConfigFiles:    []string{},
+		LoadPlugins:    []string{},
+		Plugins:        []falcoPlugin{},
+		Priority:       "debug",
+		RuleMatching:   "all",
+		TimeISO8601:    true,
+		JSONOutput:     true,
+		JSONWithOutput: true,
+		JSONWithFields: true,
+		JSONWithTags:   true,
+		StdoutOutput:   enabled{true},
+		LogStderr:      true,
+		LogLevel:       "warning",
+		LibsLogger:     libsLogger{Enabled: true, Severity: "warning"},
+	}
+	path := func(p string) (string, error) {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return "", err
+		}
+		if strings.Contains(abs, "${") {
+			return "", fmt.Errorf("pass Falco the path %s: it would take ${ for a variable; rename it", abs)
+		}
+		paths = append(paths, abs)
+		return abs, nil
+	}
+	c.Engine.Kind = "replay"
+	if c.Engine.Replay.CaptureFile, err = path(req.Capture); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range req.Rules {
+		rules, err := path(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.RulesFiles = append(c.RulesFiles, rules)
+	}
+	fields := []string{alert.FieldEventNumber}
+	if f.container != "" {
+		library := f.container
+		if f.image == "" {
+			if library, err = path(library); err != nil {
+				return nil, nil, err
+			}
+		}
+		init, err := containerConfig(filepath.Join(dir, "none.sock"))
+		if err != nil {
+			return nil, nil, err
+		}
+		c.LoadPlugins = append(c.LoadPlugins, "container")
+		c.Plugins = append(c.Plugins, falcoPlugin{Name: "container", LibraryPath: library, InitConfig: init})
+		fields = append(fields, containerFields...)
+	}
+	if req.Plugin != "" {
+		library, err := path(req.Plugin)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.LoadPlugins = append(c.LoadPlugins, "datastaging")
+		c.Plugins = append(c.Plugins, falcoPlugin{
+			Name:        "datastaging",
+			LibraryPath: library,
+			// Falco replaces ${NAME} in any value. In JSON a dollar sign stands in strings only, where it has another spelling.
+			InitConfig: strings.ReplaceAll(string(req.InitConfig), "$", `\u0024`),
+		})
+	}
+	c.AppendOutput = []falcoAppendOutput{{ExtraFields: fields}}
+	config, err = json.Marshal(c)
+	return config, paths, err
+}
+
+// containerConfig is the container plugin's init_config. It tells containers by their cgroups only for the runtimes that
+// it has on; their sockets are moved away, because the containers of this machine have no place in a replay.
+func containerConfig(socket string) (string, error) {
+	engines := map[string]any{}
+	for _, name := range []string{"docker", "podman", "containerd", "cri"} {
+		engines[name] = map[string]any{"enabled": true, "sockets": []string{socket}}
+	}
+	init, err := json.Marshal(map[string]any{"engines": engines})
+	return string(init), err
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
+	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+)
+
+// engineFlags choose the engine. Every command that replays has them.
+type engineFlags struct {
+	Engine          string `enum:"auto,falco,sysdig" default:"auto" help:"Engine to replay with: ${enum}. auto is Falco where one is found, else sysdig from Debian's packages, downloaded once into the user's cache." group:"Engine"`
+	FalcoBin        string `env:"FALCO_BIN" placeholder:"FILE" help:"Falco program, 0.42 or later. Default: falco on the PATH." group:"Engine"`
+	FalcoImage      string `env:"FALCO_IMAGE" placeholder:"IMAGE" help:"Falco container image to run with docker or podman instead of a program." group:"Engine"`
+	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
+	Mirror          string `env:"DATASTAGING_MIRROR" placeholder:"URL" help:"Debian archive to download sysdig from. Default: the one that this machine's apt uses." group:"Engine"`
+}
+
+// open gives the engine and says on stderr which one it is.
+func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil && f.Engine != engine.KindFalco {
+		return nil, fmt.Errorf("find the cache folder for the engine: %w; set XDG_CACHE_HOME", err)
+	}
+	eng, err := engine.Open(ctx, engine.Options{
+		Kind:            f.Engine,
+		FalcoBin:        f.FalcoBin,
+		FalcoImage:      f.FalcoImage,
+		ContainerPlugin: f.ContainerPlugin,
+		CacheDir:        filepath.Join(cache, "datastaging", "engine"),
+		Mirror:          f.Mirror,
+		Progress:        debian.NewProgress(con.stderr, con.stderrTerminal),
+		Log:             con.stderr,
+	})
+	if err != nil {
+		return nil, err
+	}
+	version, err := eng.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(con.stderr, "engine: %s %s\n", eng.Name(), version)
+	return eng, nil
+}
+
+// bundleFlags choose the plugin and the rules. The release puts both beside stagectl.
+type bundleFlags struct {
+	Plugin         string   `type:"existingfile" placeholder:"FILE" help:"The plugin. Default: libdatastaging.so beside stagectl." group:"Plugin and rules"`
+	Rules          []string `sep:"none" placeholder:"FILE" help:"Rules file or folder, loaded after the default rules and in the order given, so that it can tune them." group:"Plugin and rules"`
+	NoDefaultRules bool     `help:"Leave out the default rules, datastaging_rules.yaml beside stagectl." group:"Plugin and rules"`
+}
+
+// Files of the release.
+const (
+	pluginFile = "libdatastaging.so"
+	rulesFile  = "datastaging_rules.yaml"
+)
+
+// pluginPath is the plugin to load.
+func (f bundleFlags) pluginPath() (string, error) {
+	if f.Plugin != "" {
+		return f.Plugin, nil
+	}
+	return beside(pluginFile, "--plugin FILE")
+}
+
+// rulesPaths are the rules files in load order.
+func (f bundleFlags) rulesPaths() ([]string, error) {
+	if f.NoDefaultRules {
+		if len(f.Rules) == 0 {
+			return nil, errors.New("--no-default-rules leaves no rules: name some with --rules FILE")
+		}
+		return f.Rules, nil
+	}
+	bundled, err := beside(rulesFile, "--no-default-rules and --rules FILE")
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{bundled}, f.Rules...), nil
+}
+
+// beside gives the path of a file of the release, which lies beside the program. instead names the flags that do without.
+func beside(file, instead string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", file, err)
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		return "", fmt.Errorf("find %s: %w", file, err)
+	}
+	path := filepath.Join(filepath.Dir(exe), file)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find %s beside stagectl: %w; build it with make, or use %s", file, err, instead)
+	}
+	return path, nil
+}
+
+// readInitConfig reads the plugin's init_config, YAML or JSON, from a file as JSON. No file is no configuration.
+func readInitConfig(path string) (json.RawMessage, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the plugin's configuration: %w", err)
+	}
+	converted, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return nil, fmt.Errorf("read the plugin's configuration %s: %w", path, err)
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(converted, &object); err != nil {
+		return nil, fmt.Errorf("read the plugin's configuration %s: want a mapping of option: value", path)
+	}
+	if len(object) == 0 {
+		return nil, nil
+	}
+	return json.RawMessage(converted), nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+)
+
+// replayCmd replays captures and prints the alerts.
+type replayCmd struct {
+	Captures []string `arg:"" name:"capture" help:"Capture files (.scap), replayed one after the other, each by a fresh engine."`
+	Format   string   `enum:"table,json" default:"table" help:"Format of the alerts: ${enum}. json is one alert a line as Falco prints it, and nothing else."`
+	Config   string   `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
+
+	Bundle bundleFlags `embed:""`
+	Engine engineFlags `embed:""`
+}
+
+// Run replays the captures in order. A capture that is cut off ends the replay after its alerts were printed.
+func (c replayCmd) Run(ctx context.Context, con console) error {
+	req := engine.Request{}
+	var err error
+	if req.InitConfig, err = readInitConfig(c.Config); err != nil {
+		return err
+	}
+	if req.Rules, err = c.Bundle.rulesPaths(); err != nil {
+		return err
+	}
+	if req.Plugin, err = c.Bundle.pluginPath(); err != nil {
+		return err
+	}
+	eng, err := c.Engine.open(ctx, con)
+	if err != nil {
+		return err
+	}
+	show := newAlertTable(con).show
+	if c.Format == "json" {
+		show = func(alerts []alert.Alert) error { return writeJSON(con.stdout, alerts) }
+	}
+	for _, req.Capture = range c.Captures {
+		alerts, err := eng.Replay(ctx, req)
+		if err := show(alerts); err != nil {
+			return fmt.Errorf("print the alerts: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeJSON writes one alert a line, as Falco does.
+func writeJSON(w io.Writer, alerts []alert.Alert) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, a := range alerts {
+		if err := enc.Encode(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
