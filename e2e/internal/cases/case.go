@@ -11,27 +11,29 @@ import (
 	"slices"
 
 	"github.com/agext/levenshtein"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // A Case is one replay and what must come of it.
 type Case struct {
 	Name        string // unique among the cases of a run
 	Description string
-	Capture     string          // path of the .scap file, resolved against the case file's folder
-	InitConfig  json.RawMessage // the plugin's init_config, a JSON object; nil for the defaults
-	Rules       []string        // rules files loaded after the bundle, resolved like Capture
-	Expect      []Expectation   // every alert at NOTICE or above must be met by one of these
-	Pos         Position        // where the case begins
+	Capture     string           // path of the .scap file, resolved against the case file's folder
+	InitConfig  json.RawMessage  // the plugin's init_config, a JSON object; nil for the defaults
+	Rules       []string         // rules files loaded after the bundle, resolved like Capture
+	Expect      []Expectation    // every alert at NOTICE or above must be met by one of these
+	Pos         ruleset.Position // where the case begins
 }
 
 // An Expectation is one entry of a case's expect list: alerts of one rule that must come.
 type Expectation struct {
 	Rule     string
-	Priority Priority // Unset where the case does not care
+	Priority *ruleset.Priority // nil where the case does not care
 	Count    Count
-	Fields   []Field  // in the order of the file
-	Pos      Position // where the entry begins
-	rulePos  Position
+	Fields   []Field          // in the order of the file
+	Pos      ruleset.Position // where the entry begins
+	rulePos  ruleset.Position
 }
 
 // A Field is the condition on one output field of an alert.
@@ -59,14 +61,6 @@ func (c Count) String() string {
 		return fmt.Sprintf("%d to %d", c.Min, c.Max)
 	}
 }
-
-// Position is a place in a case file. Line and Column count from 1.
-type Position struct {
-	File         string
-	Line, Column int
-}
-
-func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
 // CheckRules tells which expected rules cannot fire, given the names of those that are loaded and enabled. Such an entry
 // could never be met; one with count 0 would always be.

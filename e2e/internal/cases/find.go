@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // DefaultDir is where cases are looked for, from the repository's root.
@@ -113,7 +115,7 @@ func readFile(file string) ([]Case, error) {
 
 // unique drops what two args named both, and refuses two cases of one name: results are told apart by it.
 func unique(all []Case) ([]Case, error) {
-	first := map[string]Position{}
+	first := map[string]ruleset.Position{}
 	var errs []error
 	all = slices.DeleteFunc(all, func(c Case) bool {
 		pos, ok := first[c.Name]

@@ -15,6 +15,9 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 var (
@@ -30,28 +33,28 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 // Parse reads a case file: one case or a list of them. Paths in it are resolved against the folder of file, and must
 // exist. The error joins all that is wrong with the file, one line for each, in the order of the file.
 func Parse(file string, source []byte) ([]Case, error) {
+	d := decoder{file: file}
 	parsed, err := parser.ParseBytes(source, 0)
 	if err != nil {
 		var syntax yaml.Error
 		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			at := syntax.GetToken().Position
-			return nil, fmt.Errorf("%s: read YAML: %s", Position{file, at.Line, at.Column}, syntax.GetMessage())
+			return nil, fmt.Errorf("%s: read YAML: %s", d.at(syntax.GetToken()), syntax.GetMessage())
 		}
 		return nil, fmt.Errorf("%s: read YAML: %w", file, err)
 	}
-	d := decoder{file: file}
+	start := ruleset.Position{File: file, Line: 1, Column: 1}
 	if len(parsed.Docs) != 1 || parsed.Docs[0].Body == nil {
-		return nil, fmt.Errorf("%s: %d YAML documents: write one case, or one list of cases", Position{file, 1, 1}, filledDocs(parsed))
+		return nil, fmt.Errorf("%s: %d YAML documents: write one case, or one list of cases", start, filledDocs(parsed))
 	}
 	nodes := []ast.Node{parsed.Docs[0].Body}
 	if list, ok := parsed.Docs[0].Body.(*ast.SequenceNode); ok {
 		nodes = list.Values
 	}
 	if len(nodes) == 0 {
-		return nil, fmt.Errorf("%s: an empty list: write at least one case", Position{file, 1, 1})
+		return nil, fmt.Errorf("%s: an empty list: write at least one case", start)
 	}
 	if slices.ContainsFunc(nodes, isRulesItem) {
-		return nil, fmt.Errorf("%s: %w: name it under the rules key of a case", Position{file, 1, 1}, errRulesFile)
+		return nil, fmt.Errorf("%s: %w: name it under the rules key of a case", start, errRulesFile)
 	}
 	var cases []Case
 	for _, n := range nodes {
@@ -136,12 +139,10 @@ func (d *decoder) expectation(n ast.Node) Expectation {
 	}
 	if v := m["priority"]; v != nil {
 		s := d.text(v, "priority")
-		if e.Priority, ok = ParsePriority(s); s != "" && !ok {
-			names := make([]string, 0, Emergency)
-			for p := Emergency; p > Unset; p-- {
-				names = append(names, p.String())
-			}
-			d.refuse(v, "priority %q: write one of %s", s, strings.Join(names, ", "))
+		if p, err := ruleset.ParsePriority(s); err == nil {
+			e.Priority = &p
+		} else if s != "" {
+			d.refuse(v, "%v", err)
 		}
 	}
 	if v := m["count"]; v != nil {
@@ -371,12 +372,15 @@ func (d *decoder) refuse(n ast.Node, format string, args ...any) {
 }
 
 // pos is where a node begins; a block mapping's own token is the first ':' in it.
-func (d *decoder) pos(n ast.Node) Position {
+func (d *decoder) pos(n ast.Node) ruleset.Position {
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		n = m.Values[0].Key
 	}
-	at := n.GetToken().Position
-	return Position{d.file, at.Line, at.Column}
+	return d.at(n.GetToken())
+}
+
+func (d *decoder) at(t *token.Token) ruleset.Position {
+	return ruleset.Position{File: d.file, Line: t.Position.Line, Column: t.Position.Column}
 }
 
 func keyText(v *ast.MappingValueNode) string { return v.Key.GetToken().Value }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
@@ -29,13 +30,14 @@ const local, archive, egress = "Local Data Staging in Container", "Archive of Co
 // sample is a run with a result of every kind: passed, missing and unexpected in all their forms, not run.
 func sample() Run {
 	at := time.Date(2026, 11, 23, 17, 2, 25, 7000471, time.UTC)
-	place := func(line int) cases.Position {
-		return cases.Position{File: "e2e/cases/upload.yaml", Line: line, Column: 5}
+	place := func(line int) ruleset.Position {
+		return ruleset.Position{File: "e2e/cases/upload.yaml", Line: line, Column: 5}
 	}
+	notice, warning := ruleset.PriorityNotice, ruleset.PriorityWarning
 	expected := []cases.Expectation{
-		{Rule: local, Priority: cases.Notice, Count: cases.Count{Min: 1, Max: 1}, Pos: place(6)},
+		{Rule: local, Priority: &notice, Count: cases.Count{Min: 1, Max: 1}, Pos: place(6)},
 		{Rule: archive, Count: cases.Count{Min: 2, Max: 4}, Pos: place(9)},
-		{Rule: egress, Priority: cases.Warning, Count: cases.Count{Min: 1, Max: 1}, Pos: place(11), Fields: []cases.Field{
+		{Rule: egress, Priority: &warning, Count: cases.Count{Min: 1, Max: 1}, Pos: place(11), Fields: []cases.Field{
 			{Name: "staging.external_bytes", Want: cases.Between{Min: &cases.Bound{Number: "20000000", Literal: "20MB"}}},
 			{Name: "staging.egress_bytes[5m]", Want: cases.Equal{Value: json.Number("22564009")}},
 			{Name: "staging.dir", Want: cases.Contains("/tmp")},
@@ -49,6 +51,7 @@ func sample() Run {
 			Output: "Staged data left a container (command=curl \x1b[2J -T s.tgz)", OutputFields: map[string]any{
 				"staging.external_bytes":        json.Number("18446744073709551615"),
 				"staging.egress_bytes[5m]":      json.Number("512"),
+				"evt.num":                       json.Number("13043"),
 				"staging.dir":                   "/var/tmp/.x",
 				"proc.name":                     "curl",
 				"baseline.deviation[x_bytes]":   json.Number("4000"),
@@ -58,9 +61,9 @@ func sample() Run {
 		{Rule: "Terminal shell in container", Priority: "Notice", Time: at.Add(2 * time.Second), Source: "syscall",
 			Output: "A shell", Tags: []string{}, OutputFields: map[string]any{"proc.tty": json.Number("34816"), "fd.name": nil}},
 	}
-	ended := cases.Expectation{Rule: local, Count: cases.Count{Min: 0, Max: 1}, Pos: place(3), Priority: cases.Warning}
+	ended := cases.Expectation{Rule: local, Count: cases.Count{Min: 0, Max: 1}, Pos: place(3), Priority: &warning}
 	named := func(name, file string, line int) cases.Case {
-		return cases.Case{Name: name, Capture: "e2e/captures/" + name + ".scap", Pos: cases.Position{File: file, Line: line, Column: 1}}
+		return cases.Case{Name: name, Capture: "e2e/captures/" + name + ".scap", Pos: ruleset.Position{File: file, Line: line, Column: 1}}
 	}
 	return Run{
 		Engine: "sysdig", Version: "sysdig version 0.41.4", Elapsed: 5300 * time.Millisecond,

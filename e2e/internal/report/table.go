@@ -86,7 +86,7 @@ func details(res Result, p paint) string {
 		b.WriteString(indent(diffTable(m.Differences), "    "))
 	}
 	for _, u := range res.Verdict.Unexpected {
-		fmt.Fprintf(&b, "%s %s, %s at %s\n", p.as("unexpected:", text.FgRed), u.Alert.Rule, strings.ToUpper(u.Alert.Priority), clock(u.Alert))
+		fmt.Fprintf(&b, "%s %s, %s at %s\n", p.as("unexpected:", text.FgRed), u.Alert.Rule, u.Alert.Priority, clock(u.Alert))
 		fmt.Fprintf(&b, "  %s\n", printable(u.Alert.Output))
 		b.WriteString(indent(fieldTable(u.Alert), "    "))
 		switch {
@@ -142,7 +142,14 @@ func grid(header ...any) table.Writer {
 	return t
 }
 
-func clock(a alert.Alert) string { return a.Time.UTC().Format("2006-01-02 15:04:05.000000000") }
+// clock is when in the capture an alert came.
+func clock(a alert.Alert) string {
+	at := a.Time.UTC().Format("2006-01-02 15:04:05.000000000")
+	if n, ok := a.EventNumber(); ok {
+		at += fmt.Sprintf(" (event %d)", n)
+	}
+	return at
+}
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // Verdict is the outcome of one case. It passes where nothing is missing and nothing unexpected.
@@ -86,8 +87,8 @@ func Compare(expected []cases.Expectation, alerts []alert.Alert) Verdict {
 
 // urgent tells whether an alert may not come unexpected. A priority that is not Falco's is never passed over.
 func urgent(a alert.Alert) bool {
-	p, ok := cases.ParsePriority(a.Priority)
-	return !ok || p >= cases.Notice
+	p, err := ruleset.ParsePriority(a.Priority)
+	return err != nil || p.AtLeast(ruleset.PriorityNotice)
 }
 
 const none = -1
@@ -161,8 +162,8 @@ func differences(want cases.Expectation, a alert.Alert) []Difference {
 	if a.Rule != want.Rule {
 		diffs = append(diffs, Difference{Field: "rule", Want: cases.Equal{Value: want.Rule}, Got: a.Rule})
 	}
-	if p, _ := cases.ParsePriority(a.Priority); want.Priority != cases.Unset && p != want.Priority {
-		diffs = append(diffs, Difference{Field: "priority", Want: cases.Equal{Value: want.Priority.String()}, Got: strings.ToUpper(a.Priority)})
+	if p := want.Priority; p != nil && !strings.EqualFold(p.String(), a.Priority) {
+		diffs = append(diffs, Difference{Field: "priority", Want: cases.Equal{Value: p.String()}, Got: a.Priority})
 	}
 	for _, f := range want.Fields {
 		got, ok := a.OutputFields[f.Name]

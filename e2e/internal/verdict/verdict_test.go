@@ -11,6 +11,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 type fields = map[string]any
@@ -86,12 +87,13 @@ func TestAlertsAreTheExpectedOnes(t *testing.T) {
 
 func TestPriorityIsCheckedWhereItIsGiven(t *testing.T) {
 	e := entry("R")
-	e.Priority = cases.Warning
+	warning := ruleset.PriorityWarning
+	e.Priority = &warning
 	assert.True(t, Compare([]cases.Expectation{e}, []alert.Alert{fired("R", "Warning", nil)}).Passed())
 	v := Compare([]cases.Expectation{e}, []alert.Alert{fired("R", "Notice", nil)})
 	require.Len(t, v.Missing, 1)
 	require.Len(t, v.Missing[0].Differences, 1)
-	assert.Equal(t, Difference{Field: "priority", Want: cases.Equal{Value: "WARNING"}, Got: "NOTICE"}, v.Missing[0].Differences[0])
+	assert.Equal(t, Difference{Field: "priority", Want: cases.Equal{Value: "Warning"}, Got: "Notice"}, v.Missing[0].Differences[0])
 }
 
 func TestNumbersKeepTheirPrecision(t *testing.T) {
