@@ -216,7 +216,9 @@ func (c *compiler) expandLists(check *filter.Check) error {
 			expanded := []*filter.Value{}
 			for _, item := range right.Items {
 				if v.isNamedBy(item) {
-					expanded = append(expanded, items...)
+					for _, i := range items {
+						expanded = append(expanded, &filter.Value{Text: i.Text, Quoted: i.Quoted, At: item.At})
+					}
 				} else {
 					expanded = append(expanded, item)
 				}

@@ -95,9 +95,6 @@ func (l *loader) load(in File) {
 		return
 	}
 	for _, root := range roots {
-		if f.resolve(root) == nil {
-			continue
-		}
 		items, ok := f.sequence(root)
 		if !ok {
 			l.fail(f.errorf(root, `a rules file is a list: start each entry with "- "`))

@@ -3,6 +3,7 @@ package ruleset
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,21 +21,39 @@ type file struct {
 	anchors map[string]ast.Node
 }
 
-// documents parses the file and returns the root of each YAML document in it.
+var documentMarker = regexp.MustCompile(`(?m)^---(?:\s|$)`)
+
+// documents parses the file and returns the root of each YAML document in it. The documents are parsed one by one, because
+// the parser loses what follows an empty one; blank lines before each keep its line numbers.
 func (f *file) documents() ([]ast.Node, error) {
-	parsed, err := parser.ParseBytes([]byte(f.text), 0)
-	if err != nil {
-		return nil, f.syntaxError(err)
-	}
 	var roots []ast.Node
-	for _, doc := range parsed.Docs {
-		if doc.Body == nil {
-			continue
+	start := 0
+	parse := func(end int) error {
+		text := strings.Repeat("\n", strings.Count(f.text[:start], "\n"))
+		if rest, marked := strings.CutPrefix(f.text[start:end], "---"); marked {
+			text += "   " + rest
+		} else {
+			text += rest
 		}
-		roots = append(roots, doc.Body)
-		ast.Walk(f, doc.Body)
+		parsed, err := parser.ParseBytes([]byte(text), 0)
+		if err != nil {
+			return f.syntaxError(err)
+		}
+		for _, doc := range parsed.Docs {
+			if f.resolve(doc.Body) != nil {
+				roots = append(roots, doc.Body)
+				ast.Walk(f, doc.Body)
+			}
+		}
+		start = end
+		return nil
 	}
-	return roots, nil
+	for _, marker := range documentMarker.FindAllStringIndex(f.text, -1) {
+		if err := parse(marker[0]); err != nil {
+			return nil, err
+		}
+	}
+	return roots, parse(len(f.text))
 }
 
 // Visit collects the anchors.
@@ -64,7 +83,7 @@ func (f *file) resolve(n ast.Node) ast.Node {
 			n = f.anchors[v.Value.GetToken().Value]
 		case *ast.TagNode:
 			n = v.Value
-		case *ast.NullNode, nil:
+		case *ast.NullNode, *ast.CommentGroupNode, nil:
 			return nil
 		default:
 			return n

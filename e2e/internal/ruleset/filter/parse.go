@@ -173,6 +173,8 @@ func (p *parser) unexpected(words ...string) error {
 		return p.errorf(`unexpected "||": write "or"`)
 	case lower != "" && lower != p.word() && slices.Contains(reserved, lower):
 		return p.errorf("unexpected %q: write %q", p.word(), lower)
+	case lower != "" && slices.Contains(reserved, lower):
+		return p.errorf("unexpected %q: write a blank and a check after it", lower)
 	case strings.HasPrefix(rest, ")"):
 		return p.errorf(`unexpected ")": it closes nothing, remove it`)
 	}

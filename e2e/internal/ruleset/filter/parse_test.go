@@ -89,7 +89,7 @@ func TestParseRejects(t *testing.T) {
 		msg    string
 	}{
 		{"an empty condition", " \n", 2, "empty"},
-		{"a condition that ends in a keyword", "a.b = 1 and", 8, `unexpected "and"`},
+		{"a condition that ends in a keyword", "a.b = 1 and", 8, "a check after it"},
 		{"a condition that starts with a keyword", "and a.b = 1", 0, `before "and"`},
 		{"two checks without a keyword", "a.b = 1 c.d = 2", 8, `write "and" or "or" before it`},
 		{"a value with a blank", "a.b = x y", 8, "quote a value with blanks"},
