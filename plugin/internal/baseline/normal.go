@@ -1,0 +1,205 @@
+package baseline
+
+import (
+	"math"
+	"time"
+)
+
+// normal is what is normal of one metric, on the scale of lg.
+type normal struct {
+	median, spread, tail float64
+}
+
+type normals [NumMetrics]normal
+
+const (
+	leastSpread     = 0.5
+	ignorantSpread  = 16
+	activeHalving   = 5  // active windows that halve the weight of silence
+	leaningHalving  = 30 // windows that halve the weight of what is leaned on
+	independentFrom = 20 * leaningHalving
+)
+
+// silence is the normal of a metric that never was active.
+func silence(m Metric) normal {
+	if m.InBytes() {
+		return normal{spread: 4}
+	}
+	return normal{spread: 1}
+}
+
+// ignorance has no opinion but that n may be anywhere.
+func ignorance(n normal) normal {
+	n.spread = ignorantSpread
+	return n
+}
+
+// mix is the mixture of a with weight w and b with 1-w.
+func mix(a, b normal, w float64) normal {
+	if w == 1 {
+		return a
+	}
+	v, d := 1-w, a.median-b.median
+	return normal{
+		median: w*a.median + v*b.median,
+		spread: math.Sqrt(w*a.spread*a.spread + v*b.spread*b.spread + w*v*d*d),
+		tail:   w*a.tail + v*b.tail,
+	}
+}
+
+// within returns n moved to where it differs from the reference by no more than g bits.
+func within(n, reference normal, g float64) normal {
+	factor := math.Exp2(g)
+	return normal{
+		median: min(max(n.median, reference.median-g), reference.median+g),
+		spread: min(max(n.spread, reference.spread/factor), reference.spread*factor),
+		tail:   min(max(n.tail, reference.tail-g), reference.tail+g),
+	}
+}
+
+// weight is the weight of what is known from a number of windows against what it leans on.
+func weight(windows uint64) float64 {
+	if windows >= independentFrom {
+		return 1
+	}
+	return 1 - math.Exp2(-float64(windows)/leaningHalving)
+}
+
+// series is what was learned from some windows.
+type series struct {
+	windows  uint64 // all, silent ones too
+	sketches [NumMetrics]sketch
+}
+
+func (s *series) add(indices *indices) {
+	s.windows++
+	for m, index := range indices {
+		if index != silent {
+			s.sketches[m].add(index, 1)
+		}
+	}
+}
+
+func (s *series) merge(o *series) {
+	s.windows += o.windows
+	for m := range s.sketches {
+		s.sketches[m].merge(&o.sketches[m])
+	}
+}
+
+// indices are the bins of a window's totals.
+type indices [NumMetrics]uint16
+
+const silent = math.MaxUint16
+
+func indicesOf(totals *Totals) (out indices) {
+	for m, x := range totals {
+		out[m] = silent
+		if x > 0 {
+			out[m] = indexOf(x)
+		}
+	}
+	return out
+}
+
+// maxParts is how many series a profile is learned in: reference and later, of this node and of others.
+const maxParts = 4
+
+// parts are series that are looked at as one.
+type parts struct {
+	series [maxParts]*series
+	n      int
+}
+
+func (p *parts) add(s *series) {
+	if s.windows > 0 {
+		p.series[p.n] = s
+		p.n++
+	}
+}
+
+func (p *parts) windows() (n uint64) {
+	for _, s := range p.series[:p.n] {
+		n += s.windows
+	}
+	return n
+}
+
+// normal returns a metric's normal: that of its active windows mixed with its silence.
+func (p *parts) normal(m Metric) normal {
+	var sketches [maxParts]*sketch
+	var windows, active uint64
+	for i, s := range p.series[:p.n] {
+		sketches[i] = &s.sketches[m]
+		windows += s.windows
+		active += s.sketches[m].count
+	}
+	if active == 0 {
+		return silence(m)
+	}
+	q := quantiles(sketches[:p.n])
+	n := normal{median: lg(q[0]), tail: lg(q[2])}
+	n.spread = max(lg(q[1])-n.median, leastSpread)
+	quiet := float64(windows-min(windows, active)) / float64(windows)
+	return mix(n, silence(m), 1-quiet*math.Exp2(-float64(active)/activeHalving))
+}
+
+// aggregate is what was learned of many workloads, to lean on.
+type aggregate struct {
+	series
+	version uint64 // grows with every change
+
+	cached        normals
+	cachedVersion uint64
+	cachedBelow   uint64 // the version of what it leans on itself
+}
+
+func (a *aggregate) add(indices *indices) {
+	a.series.add(indices)
+	a.version++
+}
+
+func (a *aggregate) merge(s *series) {
+	a.series.merge(s)
+	a.version++
+}
+
+// normals returns the aggregate's normals, leaning on below where there is one, else on ignorance.
+func (a *aggregate) normals(below *aggregate) *normals {
+	var belowVersion uint64
+	if below != nil {
+		belowVersion = below.version
+	}
+	if a.cachedVersion == a.version && a.cachedBelow == belowVersion && a.version > 0 {
+		return &a.cached
+	}
+	var p parts
+	p.add(&a.series)
+	w := weight(a.windows)
+	for m := range a.cached {
+		n := p.normal(Metric(m))
+		if w < 1 {
+			lean := ignorance(n)
+			if below != nil {
+				lean = below.normals(nil)[m]
+			}
+			n = mix(n, lean, w)
+		}
+		a.cached[m] = n
+	}
+	a.cachedVersion, a.cachedBelow = a.version, belowVersion
+	return &a.cached
+}
+
+// Drift bounds how far a normal moves away from its reference.
+type Drift struct {
+	PerMonth float64 // factor that typical may change by per 30 days of learned event time
+	Total    float64 // and in total
+}
+
+const month = 30 * 24 * time.Hour
+
+// bits returns how far that is after a time.
+func (d Drift) bits(after time.Duration) float64 {
+	return min(math.Log2(d.Total), math.Log2(d.PerMonth)*float64(after)/float64(month))
+}
