@@ -335,3 +335,26 @@ func BenchmarkExtract(b *testing.B) {
 		})
 	}
 }
+
+// FuzzParse holds that no event whose header tells its true size can hurt the plugin, in C or in Go.
+func FuzzParse(f *testing.F) {
+	for _, io := range schema.IOEvents {
+		f.Add(ioEvent(io, start, tid, 1000, scratch, source, "data"))
+	}
+	f.Add(event(schema.Close, start, tid, i64(0), i64(scratch)))
+	f.Add(event(schema.Pipe2, start, tid, i64(0), i64(6), i64(7), i64(99), u32(0)))
+	e := newEngine(f, "")
+	num := uint64(0)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) < 26 {
+			return // the engine's own header is whole
+		}
+		num++
+		evt := append([]byte(nil), raw...)
+		binary.NativeEndian.PutUint32(evt[16:], uint32(len(evt)))
+		_ = e.Parse(evt, num) // refused or counted
+		if v := extract(t, e, evt, num, "staging.bytes", ""); v != nil {
+			assert.IsType(t, uint64(0), v)
+		}
+	})
+}

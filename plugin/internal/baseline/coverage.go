@@ -30,7 +30,7 @@ const (
 
 // take reports whether a window is new, and remembers it.
 func (c *coverage) take(at minute, instance uint64) bool {
-	i, found := slices.BinarySearchFunc(c.runs, at, func(r run, at minute) int {
+	_, found := slices.BinarySearchFunc(c.runs, at, func(r run, at minute) int {
 		switch {
 		case at < r.from:
 			return 1
@@ -40,7 +40,6 @@ func (c *coverage) take(at minute, instance uint64) bool {
 			return 0
 		}
 	})
-	_ = i
 	if found || slices.Contains(c.open, reading{at, instance}) {
 		return false
 	}

@@ -82,15 +82,12 @@ func (s *set) add(v string) {
 		}
 		s.values = slices.Insert(s.values, i, strings.Clone(v))
 	case hashed:
-		s.addHash(xxhash.Sum64String(v))
+		h := xxhash.Sum64String(v)
+		if i, found := slices.BinarySearch(s.hashes, h); !found {
+			s.hashes = slices.Insert(s.hashes, i, h)
+		}
 	}
 	s.settle()
-}
-
-func (s *set) addHash(h uint64) {
-	if i, found := slices.BinarySearch(s.hashes, h); !found {
-		s.hashes = slices.Insert(s.hashes, i, h)
-	}
 }
 
 // settle changes the form of a set that has become too large for it.
@@ -164,12 +161,12 @@ func (s *set) union(o *set) {
 		if s.form == listed {
 			s.hash()
 		}
-		for _, h := range o.hashes {
-			s.addHash(h)
-		}
+		s.hashes = append(slices.Clone(s.hashes), o.hashes...)
 		for _, v := range o.values {
-			s.addHash(xxhash.Sum64String(v))
+			s.hashes = append(s.hashes, xxhash.Sum64String(v))
 		}
+		slices.Sort(s.hashes)
+		s.hashes = slices.Compact(s.hashes)
 	default:
 		s.values = append(slices.Clone(s.values), o.values...)
 		slices.Sort(s.values)

@@ -30,6 +30,7 @@ type Pipeline struct {
 	attributor *attribute.Attributor
 	accounts   *measure.Registry
 
+	blind     blindness
 	current   current
 	view      fields.View
 	badArgs   map[string]bool // arguments already complained about
@@ -81,6 +82,7 @@ func (p *Pipeline) IO(batch []decode.IO) {
 		n := p.attributor.Transfers(&batch[i], &moved)
 		for j := range n {
 			p.accounts.Add(&moved[j])
+			p.blind.sees = p.blind.sees || moved[j].Resource.Kind == attribute.FileKind
 		}
 		p.transfers.Store(p.transfers.Load() + uint64(n))
 		p.current = current{num: batch[i].Num, fd: -1}
@@ -94,6 +96,9 @@ func (p *Pipeline) IO(batch []decode.IO) {
 
 // State takes one event that changed a thread or a descriptor.
 func (p *Pipeline) State(s *decode.State) {
+	if p.blind.opened(s) {
+		p.engine.Warn("files are opened but no read or write of them is seen: set base_syscalls.all to true in Falco's configuration")
+	}
 	process, resource := p.attributor.State(s)
 	p.current = current{num: s.Num, process: process, resource: resource, fd: -1}
 	if s.Kind == decode.KindOpen || s.Kind == decode.KindSocket {
