@@ -127,31 +127,35 @@ func (c *ctxReader) Read(p []byte) (int, error) {
 func Read(r io.Reader, limits Limits) (Summary, error) {
 	file := &counter{r: r}
 	raw := bufio.NewReader(file)
-	magic, err := raw.Peek(2)
-	switch {
-	case err == io.EOF && len(magic) == 0:
+	if _, err := raw.Peek(1); err == io.EOF {
 		return Summary{}, &Error{Problem: Empty}
-	case err != nil && err != io.EOF:
+	} else if err != nil {
 		return Summary{}, err
 	}
-	s := scanner{limits: limits}
-	if bytes.Equal(magic, []byte{0x1F, 0x8B}) {
-		s.sum.Compressed = true
-		zr, err := gzip.NewReader(raw)
-		if err != nil {
-			return s.sum, &Error{Problem: Truncated, Offset: file.n, Detail: "within the gzip header"}
-		}
-		s.r = bufio.NewReaderSize(&unzipper{zr: zr}, 64<<10)
-	} else {
-		s.r = bufio.NewReaderSize(raw, 64<<10)
+	stream, compressed, err := unpack(raw)
+	if err != nil {
+		return Summary{}, &Error{Problem: Truncated, Offset: file.n, Detail: "within the gzip header"}
 	}
+	s := scanner{r: bufio.NewReaderSize(stream, 64<<10), limits: limits, sum: Summary{Compressed: compressed}}
 	err = s.scan()
 	var problem *Error
-	if errors.As(err, &problem) && problem.Problem == Truncated && s.sum.Compressed {
+	if errors.As(err, &problem) && problem.Problem == Truncated && compressed {
 		problem.Detail = fmt.Sprintf("byte %d when unpacked", problem.Offset)
 		problem.Offset = file.n
 	}
 	return s.sum, err
+}
+
+// unpack reads a stream that may be gzip. An error is a damaged gzip header.
+func unpack(r *bufio.Reader) (stream io.Reader, compressed bool, err error) {
+	if magic, _ := r.Peek(2); !bytes.Equal(magic, []byte{0x1F, 0x8B}) {
+		return r, false, nil
+	}
+	zr, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, true, err
+	}
+	return &unzipper{zr: zr}, true, nil
 }
 
 // counter counts the bytes read.
@@ -185,6 +189,7 @@ func (u *unzipper) Read(p []byte) (int, error) {
 type scanner struct {
 	r      *bufio.Reader
 	off    int64 // of the next byte of the unpacked stream
+	good   int64 // end of the last complete block
 	scap   bool  // a block was seen that no other format has
 	limits Limits
 	sum    Summary
@@ -235,6 +240,7 @@ func (s *scanner) scan() error {
 		if err := s.skip(sizeTrailer); err != nil {
 			return err
 		}
+		s.good = s.off
 		if isEvent(kind) {
 			s.sum.Events++
 		}
@@ -390,7 +396,7 @@ func (s *scanner) short(err error) error {
 	var damaged flate.CorruptInputError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &Error{Problem: Truncated, Offset: s.off + int64(s.r.Buffered()), Events: s.sum.Events}
+		return &Error{Problem: Truncated, Offset: s.off + int64(s.r.Buffered()), Events: s.sum.Events, good: s.good}
 	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader), errors.As(err, &damaged):
 		return s.corrupt(s.off, "damaged gzip data (%v)", err)
 	}

@@ -1,8 +1,11 @@
 package capture
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"unicode/utf8"
 )
 
@@ -28,6 +31,8 @@ type Error struct {
 	Events  uint64 // complete events before it
 	Detail  string // what was seen
 	Err     error  // what the system said; may be nil
+
+	good int64 // bytes of the unpacked stream up to the end of its last complete block
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -62,6 +67,23 @@ func (e *Error) text() string {
 		return fmt.Sprintf("it is too new for this engine: after %d events it has %s", e.Events, e.Detail)
 	}
 	return "unknown problem"
+}
+
+// Salvage writes the good part of a capture that is Truncated, unpacked: what an engine reads to its end.
+func (e *Error) Salvage(w io.Writer) error {
+	f, err := os.Open(e.Path)
+	if err != nil {
+		return fmt.Errorf("salvage the capture: %w", err)
+	}
+	defer f.Close()
+	r, _, err := unpack(bufio.NewReader(f))
+	if err != nil {
+		return fmt.Errorf("salvage the capture %s: %w", e.Path, err)
+	}
+	if _, err := io.CopyN(w, r, e.good); err != nil {
+		return fmt.Errorf("salvage the capture %s: %w", e.Path, err)
+	}
+	return nil
 }
 
 // signatures are the first bytes of files that people take for captures.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type Falco struct {
 	path      string // of the program; of docker or podman where image is set
 	image     string // container image; empty for a program
 	container string // path of Falco's container plugin; empty for none
-	log       io.Writer
+	log       *journal
 	version   string // of Falco
 	libs      string // of falcosecurity/libs
 }
@@ -43,7 +44,7 @@ type FalcoOptions struct {
 
 // NewFalco makes the engine of a Falco and asks its version. A Falco that is too old is an error.
 func NewFalco(ctx context.Context, opts FalcoOptions) (*Falco, error) {
-	f := &Falco{path: opts.Path, image: opts.Image, container: opts.ContainerPlugin, log: opts.Log}
+	f := &Falco{path: opts.Path, image: opts.Image, container: opts.ContainerPlugin, log: newJournal(opts.Log)}
 	if f.image != "" {
 		runner, err := containerRunner()
 		if err != nil {
@@ -185,10 +186,12 @@ func (f *Falco) Version(context.Context) (string, error) {
 // Replay runs Falco over the capture with nothing but the request's plugin and rules. A capture that is cut off gives the
 // alerts of its good part and the *capture.Error.
 func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	sum, cut, err := checkCapture(ctx, req.Capture, f.libs)
+	in, err := open(ctx, req.Capture, f.libs)
 	if err != nil {
 		return nil, err
 	}
+	defer in.clean()
+	req.Capture = in.path
 	dir, err := os.MkdirTemp("", "datastaging-falco-")
 	if err != nil {
 		return nil, err
@@ -204,7 +207,7 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := f.command(running, append(mounts, dir), hostname(sum), "-c", path)
+	cmd := f.command(running, append(mounts, dir), in.hostname, "-c", path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -224,17 +227,39 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 		return nil, ctx.Err()
 	case readErr != nil:
 		return nil, readErr
-	case cut != nil && (err == nil || strings.Contains(stderr.String(), "truncated")):
 	case err != nil:
-		return nil, fmt.Errorf("run Falco: %w\n%s", err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("run Falco: %w\n%s", err, brief(readable(stderr.String())))
 	}
-	if f.log != nil {
-		if _, err := stderr.WriteTo(f.log); err != nil {
-			return nil, err
+	f.log.say(readable(stderr.String()))
+	sortByEvent(alerts)
+	return alerts, in.cut
+}
+
+// logTime begins the lines of Falco's log.
+var logTime = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}: `)
+
+// live are the beginnings of lines about a live capture, which a replay has not: which syscalls the driver was asked for,
+// and what it dropped.
+var live = []string{
+	"Loaded rules match syscalls that are not activated",
+	"If syscalls in rules include high volume syscalls",
+	"Syscall event drop monitoring:",
+	"   - event drop detected: 0",
+	"   - num times actions taken: 0",
+}
+
+// readable is Falco's log without the times, which are those of the replay, and without lines about a live capture.
+func readable(log string) string {
+	var b strings.Builder
+	for line := range strings.Lines(logTime.ReplaceAllString(log, "")) {
+		if !slices.ContainsFunc(live, func(start string) bool { return strings.HasPrefix(line, start) }) {
+			b.WriteString(line)
 		}
 	}
-	sortByEvent(alerts)
-	return alerts, cut
+	if text := strings.Trim(b.String(), "\n"); text != "" {
+		return text + "\n"
+	}
+	return ""
 }
 
 // readAlerts reads Falco's standard output: an alert a line, and at the end statistics as text.
@@ -305,7 +330,6 @@ type falcoConfig struct {
 	SyslogOutput     enabled             `json:"syslog_output"`
 	FileOutput       enabled             `json:"file_output"`
 	HTTPOutput       enabled             `json:"http_output"`
-	ProgramOutput    enabled             `json:"program_output"`
 	Webserver        enabled             `json:"webserver"`
 	Metrics          enabled             `json:"metrics"`
 	LogStderr        bool                `json:"log_stderr"`
@@ -419,13 +443,21 @@ func (f *Falco) config(req Request, dir string) (config []byte, paths []string, 
 	return config, paths, err
 }
 
-// containerConfig is the container plugin's init_config. It tells containers by their cgroups only for the runtimes that
-// it has on; their sockets are moved away, because the containers of this machine have no place in a replay.
+// containerConfig is the container plugin's init_config, which has to name every runtime. The plugin tells containers by
+// their cgroups only for runtimes that are on; the sockets are moved away, because the containers of this machine have no
+// place in a replay.
 func containerConfig(socket string) (string, error) {
-	engines := map[string]any{}
-	for _, name := range []string{"docker", "podman", "containerd", "cri"} {
-		engines[name] = map[string]any{"enabled": true, "sockets": []string{socket}}
+	type runtime struct {
+		Enabled bool     `json:"enabled"`
+		Sockets []string `json:"sockets,omitempty"`
 	}
-	init, err := json.Marshal(map[string]any{"engines": engines})
+	runtimes := map[string]runtime{}
+	for _, name := range []string{"bpm", "lxc", "libvirt_lxc"} {
+		runtimes[name] = runtime{Enabled: true}
+	}
+	for _, name := range []string{"docker", "podman", "containerd", "cri"} {
+		runtimes[name] = runtime{Enabled: true, Sockets: []string{socket}}
+	}
+	init, err := json.Marshal(map[string]any{"engines": runtimes})
 	return string(init), err
 }

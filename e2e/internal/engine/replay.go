@@ -20,15 +20,35 @@ import (
 // killDelay is how long an engine that was told to stop may take before it is killed.
 const killDelay = 5 * time.Second
 
-// checkCapture looks through the capture before an engine of these libs does. A capture that is cut off is no reason not
-// to replay it: cut is its *capture.Error then, for the end of the replay.
-func checkCapture(ctx context.Context, path, libs string) (sum capture.Summary, cut, err error) {
-	sum, err = capture.Check(ctx, path, capture.LimitsOf(libs))
+// input is a capture that was looked through before an engine gets it.
+type input struct {
+	path     string // of the capture, or of the good part of one that is cut off
+	hostname string // what alerts name as their host: where it was recorded
+	cut      error  // the *capture.Error of a capture that is cut off, for the end of the replay
+	clean    func()
+}
+
+// open looks through the capture for an engine of these libs. A capture that is cut off is no reason not to replay it. The
+// engine gets only its good part then: engines end at the cut in different ways, one of them silently.
+func open(ctx context.Context, path, libs string) (input, error) {
+	sum, err := capture.Check(ctx, path, capture.LimitsOf(libs))
+	in := input{path: path, hostname: hostname(sum), clean: func() {}}
 	var problem *capture.Error
-	if errors.As(err, &problem) && problem.Problem == capture.Truncated && problem.Events > 0 {
-		return sum, err, nil
+	if !errors.As(err, &problem) || problem.Problem != capture.Truncated || problem.Events == 0 {
+		return in, err
 	}
-	return sum, nil, err
+	f, err := os.CreateTemp("", "datastaging-*.scap")
+	if err != nil {
+		return in, err
+	}
+	in.path, in.cut = f.Name(), problem
+	in.clean = func() { os.Remove(f.Name()) }
+	err = problem.Salvage(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		in.clean()
+		return in, err
+	}
+	return in, nil
 }
 
 // hostname is what alerts of a capture name as their host: where it was recorded.
@@ -103,9 +123,21 @@ func explain(ctx context.Context, err error) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+		return fmt.Errorf("%w: %s", err, brief(string(exit.Stderr)))
 	}
 	return err
+}
+
+// maxComplaint is the number of lines of an engine's complaint that people get to see. A crash prints hundreds.
+const maxComplaint = 20
+
+// brief is a complaint without what comes after its first lines.
+func brief(complaint string) string {
+	lines := strings.Split(strings.TrimSpace(complaint), "\n")
+	if len(lines) <= maxComplaint {
+		return strings.Join(lines, "\n")
+	}
+	return fmt.Sprintf("%s\n(%d more lines)", strings.Join(lines[:maxComplaint], "\n"), len(lines)-maxComplaint)
 }
 
 // endOfOutput is nil for the end of a program's output.

@@ -70,7 +70,7 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 		}
 		return nil, err
 	}
-	return NewSysdig(ctx, tree)
+	return NewSysdig(ctx, tree, opts.Log)
 }
 
 // findFalco gives the path of the Falco program; empty where there is none and none was asked for by name.

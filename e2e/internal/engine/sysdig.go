@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,14 +30,16 @@ import (
 // staging.once answers the rule as it does in Falco.
 type Sysdig struct {
 	tree    debian.Tree
-	loader  []string      // the tree's own dynamic loader with its library path, and the program
-	version string        // of sysdig
-	libs    string        // of falcosecurity/libs
+	loader  []string // the tree's own dynamic loader with its library path, and the program
+	version string   // of sysdig
+	libs    string   // of falcosecurity/libs
+	log     *journal
 	slots   chan struct{} // one for each process that may run at once, whatever the number of replays
 }
 
-// NewSysdig makes the engine of an unpacked sysdig package and starts it once to ask its version.
-func NewSysdig(ctx context.Context, tree debian.Tree) (*Sysdig, error) {
+// NewSysdig makes the engine of an unpacked sysdig package and starts it to ask its version. log gets the warnings about
+// rules.
+func NewSysdig(ctx context.Context, tree debian.Tree, log io.Writer) (*Sysdig, error) {
 	one := func(pattern string) (string, error) {
 		found, err := filepath.Glob(filepath.Join(tree.Root, pattern))
 		if err != nil || len(found) == 0 {
@@ -55,6 +58,7 @@ func NewSysdig(ctx context.Context, tree debian.Tree) (*Sysdig, error) {
 	}
 	s := &Sysdig{
 		tree:   tree,
+		log:    newJournal(log),
 		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		loader: []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
 	}
@@ -91,13 +95,17 @@ func (s *Sysdig) Version(context.Context) (string, error) {
 // Replay screens the capture with the conditions of all rules at once, and where anything matches, runs each rule.
 // A capture that is cut off gives the alerts of its good part and the *capture.Error.
 func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	sum, cut, err := checkCapture(ctx, req.Capture, s.libs)
+	in, err := open(ctx, req.Capture, s.libs)
 	if err != nil {
 		return nil, err
 	}
+	defer in.clean()
 	set, err := ruleset.Load(req.Rules...)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range set.Warnings {
+		s.log.say(w.String() + "\n")
 	}
 	var rules []ruleset.Rule
 	for _, r := range set.Rules() {
@@ -105,14 +113,12 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 			rules = append(rules, r)
 		}
 	}
-	replay := &sysdigReplay{Sysdig: s, req: req, hostname: hostname(sum), cut: cut != nil}
 	plugin, clean, err := pluginArg(req)
 	if err != nil {
 		return nil, err
 	}
 	defer clean()
-	replay.plugin = plugin
-
+	replay := &sysdigReplay{Sysdig: s, input: in, plugin: plugin}
 	if err := replay.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -122,23 +128,21 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 			return nil, err
 		}
 		if !hit {
-			return nil, cut
+			return nil, in.cut
 		}
 	}
 	alerts, err := replay.run(ctx, rules)
 	if err != nil {
 		return nil, err
 	}
-	return alerts, cut
+	return alerts, in.cut
 }
 
 // sysdigReplay is one replay.
 type sysdigReplay struct {
 	*Sysdig
-	req      Request
-	hostname string
-	plugin   []string // -H and its argument; empty without a plugin
-	cut      bool     // the capture is known to end in the middle
+	input
+	plugin []string // -H and its argument; empty without a plugin
 }
 
 // maxArg is what Linux lets one argument hold (MAX_ARG_STRLEN), in bytes, without the NUL.
@@ -232,6 +236,12 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 			}
 		}
 	})
+	if err != nil && strings.Contains(err.Error(), unknownField) {
+		if rule.SkipUnknownFilter {
+			return nil, nil
+		}
+		err = fmt.Errorf("%w; sysdig has only core fields and those of our plugin: use --engine falco for others", err)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -259,6 +269,9 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 	}
 	return alerts, nil
 }
+
+// unknownField is in libsinsp's error about a condition with a field that no plugin has.
+const unknownField = "unknown field"
 
 // Fields that every alert is asked for.
 const (
@@ -339,7 +352,7 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := []string{"-r", r.req.Capture}
+	args := []string{"-r", r.path}
 	args = append(args, r.plugin...)
 	if asJSON {
 		args = append(args, "-j")
@@ -364,14 +377,12 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 		cancel() // it may be blocked writing what nobody reads
 	}
 	err = cmd.Wait()
-	complaint := strings.TrimSpace(stderr.String())
+	complaint := brief(stderr.String())
 	switch {
 	case errors.Is(readErr, errEnough):
 		return nil
 	case readErr != nil:
 		return readErr
-	case r.cut && ctx.Err() == nil && (err == nil || strings.Contains(complaint, "truncated")):
-		return nil
 	case err != nil && complaint != "" && ctx.Err() == nil:
 		return fmt.Errorf("sysdig: %s", complaint)
 	case err != nil:
