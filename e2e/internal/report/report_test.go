@@ -48,12 +48,13 @@ func sample() Run {
 	alerts := []alert.Alert{
 		{Rule: local, Priority: "Notice", Time: at.Add(-time.Second), Source: "syscall", Output: "Data gathered", Tags: []string{}},
 		{Rule: egress, Priority: "Warning", Time: at, Source: "syscall", Tags: []string{"T1041"},
-			Output: "Staged data left a container (command=curl \x1b[2J -T s.tgz)", OutputFields: map[string]any{
+			Output: "Staged data left a container (command=curl -T s.tgz)", OutputFields: map[string]any{
 				"staging.external_bytes":        json.Number("18446744073709551615"),
 				"staging.egress_bytes[5m]":      json.Number("512"),
 				"evt.num":                       json.Number("13043"),
 				"staging.dir":                   "/var/tmp/.x",
 				"proc.name":                     "curl",
+				"proc.cmdline":                  "curl \x1b[2J -T s.tgz",
 				"baseline.deviation[x_bytes]":   json.Number("4000"),
 				"baseline.observed[sent_bytes]": json.Number("4000"),
 			}},

@@ -87,7 +87,6 @@ func details(res Result, p paint) string {
 	}
 	for _, u := range res.Verdict.Unexpected {
 		fmt.Fprintf(&b, "%s %s, %s at %s\n", p.as("unexpected:", text.FgRed), u.Alert.Rule, u.Alert.Priority, clock(u.Alert))
-		fmt.Fprintf(&b, "  %s\n", printable(u.Alert.Output))
 		b.WriteString(indent(fieldTable(u.Alert), "    "))
 		switch {
 		case u.Nearest == nil:
@@ -117,13 +116,17 @@ func diffTable(diffs []verdict.Difference) string {
 	return t.Render() + "\n"
 }
 
+// fieldTable is an alert's fields, which hold all that its output says, without those that clock shows.
 func fieldTable(a alert.Alert) string {
-	if len(a.OutputFields) == 0 {
-		return ""
-	}
 	t := grid()
 	for _, name := range slices.Sorted(maps.Keys(a.OutputFields)) {
+		if name == alert.FieldEventNumber || name == "evt.time.iso8601" {
+			continue
+		}
 		t.AppendRow(table.Row{name, printable(fieldValue(name, a.OutputFields[name]))})
+	}
+	if t.Length() == 0 {
+		return ""
 	}
 	return t.Render() + "\n"
 }
