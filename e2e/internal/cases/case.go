@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/agext/levenshtein"
 
@@ -52,7 +53,7 @@ const Unbounded = math.MaxInt
 func (c Count) String() string {
 	switch {
 	case c.Min == c.Max:
-		return fmt.Sprint(c.Min)
+		return strconv.Itoa(c.Min)
 	case c.Max == Unbounded:
 		return fmt.Sprintf("at least %d", c.Min)
 	case c.Min == 0:

@@ -28,6 +28,7 @@ func WriteJUnit(w io.Writer, r Run) error {
 				Message: fmt.Sprintf("%d missing, %d unexpected", len(res.Verdict.Missing), len(res.Verdict.Unexpected)),
 				Data:    details(res, false),
 			}
+		case Passed:
 		}
 		suite.AddTestcase(tc)
 	}

@@ -79,7 +79,7 @@ func details(res Result, p paint) string {
 		fmt.Fprintf(&b, "%s %s, wanted %s, came %d\n", p.as("missing:", text.FgRed), m.Expected.Rule, m.Expected.Count, m.Got)
 		fmt.Fprintf(&b, "  expected by %s\n", m.Expected.Pos)
 		if m.Nearest == nil {
-			fmt.Fprintf(&b, "  no other alert came that could be it\n")
+			b.WriteString("  no other alert came that could be it\n")
 			continue
 		}
 		fmt.Fprintf(&b, "  the nearest alert, at %s, differs:\n", clock(*m.Nearest))
@@ -90,7 +90,7 @@ func details(res Result, p paint) string {
 		b.WriteString(indent(fieldTable(u.Alert), "    "))
 		switch {
 		case u.Nearest == nil:
-			fmt.Fprintf(&b, "  no entry expects this rule\n")
+			b.WriteString("  no entry expects this rule\n")
 		case len(u.Differences) == 0:
 			fmt.Fprintf(&b, "  %s allows %s, which have come\n", u.Nearest.Pos, u.Nearest.Count)
 		case !shown(res.Verdict.Missing, u.Alert):
