@@ -25,16 +25,17 @@ type engineFlags struct {
 
 // open gives the engine and says on stderr which one it is.
 func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, error) {
+	// Without a home folder there is no cache; only the engine that needs one minds.
 	cache, err := os.UserCacheDir()
-	if err != nil && f.Engine != engine.KindFalco {
-		return nil, fmt.Errorf("find the cache folder for the engine: %w; set XDG_CACHE_HOME", err)
+	if err == nil {
+		cache = filepath.Join(cache, "datastaging", "engine")
 	}
 	eng, err := engine.Open(ctx, engine.Options{
 		Kind:            f.Engine,
 		FalcoBin:        f.FalcoBin,
 		FalcoImage:      f.FalcoImage,
 		ContainerPlugin: f.ContainerPlugin,
-		CacheDir:        filepath.Join(cache, "datastaging", "engine"),
+		CacheDir:        cache,
 		Mirror:          f.Mirror,
 		Progress:        debian.NewProgress(con.stderr, con.stderrTerminal),
 		Log:             con.stderr,

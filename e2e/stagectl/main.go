@@ -29,6 +29,7 @@ var errFindings = errors.New("findings")
 // cli is the command line.
 type cli struct {
 	Replay  replayCmd  `cmd:"" help:"Replay captures and print the alerts."`
+	Test    testCmd    `cmd:"" help:"Replay the captures of test cases and compare the alerts with those that the cases expect."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`

@@ -169,7 +169,8 @@ func unpack(ctx context.Context, root string, debs []deb, tree *Tree, progress P
 	return os.Rename(tmp, root)
 }
 
-// verify compares the file with the digest of apt's signed index.
+// verify compares the file with the digest of apt's signed index. A file that differs is removed, so that the next
+// download does not find it.
 func (d deb) verify() error {
 	f, err := os.Open(d.path)
 	if err != nil {
@@ -181,7 +182,8 @@ func (d deb) verify() error {
 		return fmt.Errorf("read %s: %w", d.path, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != d.sha256 {
-		return fmt.Errorf("check %s: its SHA-256 is %s, the signed index says %s", d.path, got, d.sha256)
+		os.Remove(d.path)
+		return fmt.Errorf("check %s: its SHA-256 is %s, the signed index says %s; run it again", d.path, got, d.sha256)
 	}
 	return nil
 }

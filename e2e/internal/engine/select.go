@@ -25,7 +25,7 @@ type Options struct {
 	FalcoImage      string // container image of a Falco, instead of a program
 	ContainerPlugin string // see FalcoOptions
 
-	CacheDir string          // folder that sysdig is downloaded to
+	CacheDir string          // folder that sysdig is downloaded to; empty: there is none
 	Mirror   string          // Debian archive that it comes from; empty: the one that the machine uses
 	Progress debian.Progress // of the download
 
@@ -56,6 +56,9 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 		if opts.Kind == KindFalco {
 			return nil, errors.New("find Falco: there is none on the PATH; name one with FALCO_BIN, or use --engine sysdig")
 		}
+	}
+	if opts.CacheDir == "" {
+		return nil, errors.New("download sysdig: there is no cache folder; set XDG_CACHE_HOME or HOME")
 	}
 	tree, err := debian.Fetch(ctx, debian.Options{
 		Package:  sysdigPackage,
