@@ -177,4 +177,3 @@ func TestANegativeLimitIsRefused(t *testing.T) {
 	require.EqualError(t, testCmd{Parallel: -1}.Validate(), "--parallel=-1: write 1 or more")
 	require.NoError(t, testCmd{}.Validate())
 }
-

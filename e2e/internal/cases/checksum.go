@@ -34,7 +34,7 @@ func VerifyCapture(capture string) error {
 	if err != nil {
 		return fmt.Errorf("open capture: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return fmt.Errorf("read capture %s: %w", capture, err)

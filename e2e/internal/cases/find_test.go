@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,11 +21,11 @@ func checkout(t *testing.T, files map[string][]string) {
 	capture, err := filepath.Abs("a.scap")
 	require.NoError(t, err)
 	for file, names := range files {
-		var source string
+		var source strings.Builder
 		for _, n := range names {
-			source += "- {name: " + n + ", capture: '" + capture + "', expect: []}\n"
+			fmt.Fprintf(&source, "- {name: %s, capture: '%s', expect: []}\n", n, capture)
 		}
-		write(t, filepath.Join(DefaultDir, file), source)
+		write(t, filepath.Join(DefaultDir, file), source.String())
 	}
 }
 
