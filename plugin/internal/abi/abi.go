@@ -253,7 +253,7 @@ func (h host) Thread(tid int64) (attribute.Thread, bool) {
 	}
 	return attribute.Thread{
 		PID: int64(t.pid), PTID: int64(t.ptid),
-		Comm: ptr.GoString(unsafe.Pointer(t.comm)), ContainerID: ptr.GoString(unsafe.Pointer(t.container_id)),
+		Exe: ptr.GoString(unsafe.Pointer(t.exe)), ContainerID: ptr.GoString(unsafe.Pointer(t.container_id)),
 	}, true
 }
 

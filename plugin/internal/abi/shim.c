@@ -183,7 +183,7 @@ const char* ds_open_tables(ds_instance* d, const ss_plugin_init_input* in) {
 	}
 	t->pid = field(tables, t->threads, "pid", SS_PLUGIN_ST_INT64);
 	t->ptid = field(tables, t->threads, "ptid", SS_PLUGIN_ST_INT64);
-	t->comm = field(tables, t->threads, "comm", SS_PLUGIN_ST_STRING);
+	t->exe = field(tables, t->threads, "exe_path", SS_PLUGIN_ST_STRING);
 	t->container_id = field(tables, t->threads, "container_id", SS_PLUGIN_ST_STRING);
 	t->cgroups = field(tables, t->threads, "cgroups", SS_PLUGIN_ST_TABLE);
 	t->fds = field(tables, t->threads, "file_descriptors", SS_PLUGIN_ST_TABLE);
@@ -252,7 +252,7 @@ bool ds_read_thread(ds_instance* d, int64_t tid, ds_thread* out) {
 	}
 	out->pid = read_field(t, t->threads, e, t->pid).s64;
 	out->ptid = read_field(t, t->threads, e, t->ptid).s64;
-	out->comm = read_field(t, t->threads, e, t->comm).str;
+	out->exe = read_field(t, t->threads, e, t->exe).str;
 	out->container_id = read_field(t, t->threads, e, t->container_id).str;
 	t->reader.release_table_entry(t->threads, e);
 	return true;

@@ -114,6 +114,7 @@ type Touch struct {
 // Process is a thread group: what shares descriptors and memory.
 type Process struct {
 	PID       int64
+	Exe       string // absolute path of the program, empty when it is not known
 	Container *Container
 
 	fds   map[int32]*Resource
@@ -395,7 +396,7 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	}
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 	if parent, ok := a.threads.Get(s.PTID); ok {
-		p.holds = parent.holds // the child has its parent's memory
+		p.Exe, p.holds = parent.Exe, parent.holds // the child has its parent's memory
 		p.fds = a.born(s)
 		if p.fds == nil {
 			p.fds = inherit(parent)
@@ -433,8 +434,8 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	if p == nil {
 		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 		a.addThread(s.TID, p)
-		return p
 	}
+	p.Exe = string(s.Exe)
 	p.holds = ledger{} // the memory is gone
 	if id := cgroupContainer(s.Cgroups); id != "" && id != p.Container.ID {
 		p.Container = a.container(id)
@@ -484,6 +485,7 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	}
 	id := t.ContainerID
 	p := a.newProcess(t.PID, nil)
+	p.Exe = strings.Clone(t.Exe)
 	if p.Container = a.containerOf(tid, nil); p.Container.ID == Host && id != "" {
 		p.Container = a.container(id)
 	}

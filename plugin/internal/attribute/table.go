@@ -20,7 +20,7 @@ type Table interface {
 // Thread is one entry of the threads table.
 type Thread struct {
 	PID, PTID   int64
-	Comm        string
+	Exe         string // absolute path of the program
 	ContainerID string // the container plugin's own field; empty without that plugin
 }
 

@@ -48,6 +48,7 @@ type State struct {
 	PID, PTID, VTID int64
 	CloneFlags      uint32 // PPM_CL_*
 	Comm            []byte
+	Exe             []byte // KindExec: absolute path of the program, as the kernel knows it
 	Cgroups         []byte // "subsystem=path" entries, each ended by a NUL
 
 	Name []byte
@@ -109,7 +110,7 @@ func DecodeState(raw []byte, num uint64, s *State) (bool, error) {
 		changed = s.Ret >= 0
 	case schema.Execve, schema.ExecveAt:
 		s.Kind, s.Ret, s.PID, s.PTID = KindExec, p.int(0), p.int(4), p.int(5)
-		s.Comm, s.Cgroups = p.text(13), p.bytes(14)
+		s.Comm, s.Cgroups, s.Exe = p.text(13), p.bytes(14), p.text(27)
 		changed = s.Ret >= 0
 	case schema.ProcExit:
 		s.Kind = KindExit

@@ -66,7 +66,7 @@ func show(s *decode.State, changed bool) string {
 	case decode.KindClone:
 		add("ret=%d pid=%d ptid=%d vtid=%d flags=%#x comm=%s cgroups=%q", s.Ret, s.PID, s.PTID, s.VTID, s.CloneFlags, s.Comm, first(s.Cgroups))
 	case decode.KindExec:
-		add("pid=%d ptid=%d comm=%s cgroups=%q", s.PID, s.PTID, s.Comm, first(s.Cgroups))
+		add("pid=%d ptid=%d comm=%s exe=%s cgroups=%q", s.PID, s.PTID, s.Comm, s.Exe, first(s.Cgroups))
 	case decode.KindAsync:
 		add("name=%s data=%.60q", s.Name, s.Data)
 	}
@@ -162,7 +162,7 @@ func FuzzDecodeState(f *testing.F) {
 			assert.False(t, changed)
 			return
 		}
-		assert.LessOrEqual(t, len(s.Comm)+len(s.Cgroups)+len(s.Name)+len(s.Data), len(raw))
+		assert.LessOrEqual(t, len(s.Comm)+len(s.Exe)+len(s.Cgroups)+len(s.Name)+len(s.Data), len(raw))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/elastic/go-freelru"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
 
@@ -32,6 +33,19 @@ const (
 	left     // gathered bytes sent to external peers
 	numMetrics
 )
+
+// learned are the metrics that a baseline has, by its own numbers.
+var learned = [numMetrics]struct {
+	metric baseline.Metric
+	ok     bool
+}{
+	StagedBytes:   {baseline.StagedBytes, true},
+	StagedFiles:   {baseline.StagedFiles, true},
+	SourceBytes:   {baseline.SourceBytes, true},
+	EgressBytes:   {baseline.EgressBytes, true},
+	ExternalBytes: {baseline.ExternalBytes, true},
+	ArchiveBytes:  {baseline.ArchiveBytes, true},
+}
 
 // Phase is the furthest step of the chain that a container has reached.
 type Phase uint8
@@ -65,6 +79,7 @@ type Registry struct {
 	accounts *freelru.LRU[*attribute.Container, *Account]
 	last     *Account // of lastOf
 	lastOf   *attribute.Container
+	minute   uint64 // that runs, in minutes since the epoch
 }
 
 // New makes an empty registry.
@@ -94,6 +109,38 @@ func (r *Registry) Account(c *attribute.Container) *Account {
 	return a
 }
 
+// Minute is one closed minute of a container.
+type Minute struct {
+	Container *attribute.Container
+	Start     uint64 // ns since the epoch
+	Totals    baseline.Totals
+}
+
+// maxSilence is how many minutes in a row a container may be silent and still count as running.
+const maxSilence = 60
+
+// Advance takes the time of an event and calls closed for every running container whenever a minute has ended. Minutes
+// that nothing at all happened in are passed over.
+func (r *Registry) Advance(ts uint64, closed func(*Minute)) {
+	minute := ts / uint64(baseline.WindowLength)
+	if minute <= r.minute {
+		return
+	}
+	ended := r.minute
+	r.minute = minute
+	if ended == 0 {
+		return
+	}
+	for _, c := range r.accounts.Keys() {
+		a, _ := r.accounts.Peek(c)
+		if a.silent++; a.silent > maxSilence {
+			continue
+		}
+		closed(&Minute{Container: c, Start: ended * uint64(baseline.WindowLength), Totals: a.minute})
+		a.minute = baseline.Totals{}
+	}
+}
+
 // Add counts one transfer.
 func (r *Registry) Add(t *attribute.Transfer) {
 	a := r.Account(t.Container)
@@ -117,6 +164,9 @@ type Account struct {
 	counters [numMetrics]*window.Counter // nil until there is something to count
 	dirs     topDirs
 	once     map[string]uint64 // ns since the epoch of the last true answer, by key
+
+	minute baseline.Totals // of the minute that runs
+	silent int             // minutes that ended since something was counted
 }
 
 func (a *Account) counter(m Metric) *window.Counter {
@@ -129,6 +179,15 @@ func (a *Account) counter(m Metric) *window.Counter {
 func (a *Account) add(m Metric, ts, n uint64) {
 	if n > 0 {
 		a.counter(m).Add(ts, n)
+		a.tally(m, n)
+	}
+}
+
+// tally counts n in the minute that runs.
+func (a *Account) tally(m Metric, n uint64) {
+	a.silent = 0
+	if l := learned[m]; l.ok {
+		a.minute[l.metric] += n
 	}
 }
 
@@ -179,6 +238,9 @@ func (a *Account) sent(t *attribute.Transfer) {
 // touch counts a file among the distinct ones by the time it was last touched.
 func (a *Account) touch(m Metric, last *attribute.Touch, t *attribute.Transfer) {
 	const fine = uint64(time.Second) // finer than any window needs
+	if last.By != t.Container || last.TS/uint64(baseline.WindowLength) != t.TS/uint64(baseline.WindowLength) {
+		a.tally(m, 1)
+	}
 	switch {
 	case last.By != t.Container:
 		a.counter(m).Add(t.TS, 1)

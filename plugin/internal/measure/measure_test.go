@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 )
 
@@ -167,6 +168,44 @@ func TestOnce(t *testing.T) {
 		a.Once(fmt.Sprint(i), start)
 	}
 	assert.True(t, a.Once("fresh", start), "a flood of keys stops no alert")
+}
+
+func TestMinutesAreClosedWithTheirTotals(t *testing.T) {
+	r := newRegistry(t)
+	var minutes []measure.Minute
+	advance := func(ts uint64) { r.Advance(ts, func(m *measure.Minute) { minutes = append(minutes, *m) }) }
+	f := file("/tmp/one", attribute.Tmp)
+	begin := start / minute * minute
+
+	advance(begin)
+	for i := range uint64(30) {
+		r.Add(write(begin+i*uint64(time.Second), 10, f, attribute.Amounts{}))
+		advance(begin + i*uint64(time.Second))
+	}
+	assert.Empty(t, minutes, "the minute runs")
+
+	advance(begin + minute)
+	require.Len(t, minutes, 1)
+	assert.Equal(t, measure.Minute{
+		Container: web, Start: begin,
+		Totals: baseline.Totals{baseline.StagedBytes: 300, baseline.StagedFiles: 1},
+	}, minutes[0])
+
+	r.Add(write(begin+minute, 7, f, attribute.Amounts{}))
+	advance(begin + 2*minute)
+	require.Len(t, minutes, 2)
+	assert.Equal(t, baseline.Totals{baseline.StagedBytes: 7, baseline.StagedFiles: 1}, minutes[1].Totals, "the file counts again")
+
+	advance(begin + 9*minute)
+	require.Len(t, minutes, 3, "minutes without any event are passed over")
+	assert.Equal(t, baseline.Totals{}, minutes[2].Totals, "a silent minute")
+	advance(begin) // a clock that goes back
+	assert.Len(t, minutes, 3)
+
+	for i := range uint64(200) {
+		advance(begin + (10+i)*minute)
+	}
+	assert.Len(t, minutes, 1+60, "a container that is silent for an hour is gone")
 }
 
 func TestAccountsAreBounded(t *testing.T) {

@@ -10,7 +10,7 @@
 static et_engine* current;
 
 // A table is told by its address, an entry is a pointer to what it shows, a field is a number from this list.
-enum { PID = 1, PTID, COMM, CONTAINER_ID, CGROUPS, FDS, SECOND, TYPE, NAME, DEV, INO, FLAGS, V4_SRC, V4_DST, V4_SPORT, V4_DPORT };
+enum { PID = 1, PTID, EXE, CONTAINER_ID, CGROUPS, FDS, SECOND, TYPE, NAME, DEV, INO, FLAGS, V4_SRC, V4_DST, V4_SPORT, V4_DPORT };
 static const struct {
 	int field;
 	const char* name;
@@ -18,7 +18,7 @@ static const struct {
 } fields[] = {
         {PID, "pid", SS_PLUGIN_ST_INT64},
         {PTID, "ptid", SS_PLUGIN_ST_INT64},
-        {COMM, "comm", SS_PLUGIN_ST_STRING},
+        {EXE, "exe_path", SS_PLUGIN_ST_STRING},
         {CONTAINER_ID, "container_id", SS_PLUGIN_ST_STRING},
         {CGROUPS, "cgroups", SS_PLUGIN_ST_TABLE},
         {FDS, "file_descriptors", SS_PLUGIN_ST_TABLE},
@@ -75,8 +75,8 @@ static ss_plugin_rc read_entry_field(ss_plugin_table_t* t, ss_plugin_table_entry
 	case PTID:
 		out->s64 = thread->ptid;
 		break;
-	case COMM:
-		out->str = thread->comm;
+	case EXE:
+		out->str = thread->exe;
 		break;
 	case CONTAINER_ID:
 		out->str = thread->container_id;

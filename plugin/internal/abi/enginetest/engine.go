@@ -42,8 +42,8 @@ type field struct {
 
 // Thread is one entry of the engine's threads table.
 type Thread struct {
-	TID, PID, PTID                int64
-	Comm, ContainerID, CgroupPath string
+	TID, PID, PTID               int64
+	Exe, ContainerID, CgroupPath string
 }
 
 // FD is one descriptor of a thread: a file where Name is set, else an IPv4 socket.
@@ -103,7 +103,7 @@ func (e *Engine) AddThread(t Thread) {
 	e.c.num_threads++
 	*c = C.et_thread{
 		tid: C.int64_t(t.TID), pid: C.int64_t(t.PID), ptid: C.int64_t(t.PTID),
-		comm: C.CString(t.Comm), container_id: C.CString(t.ContainerID), cgroup: C.CString(t.CgroupPath),
+		exe: C.CString(t.Exe), container_id: C.CString(t.ContainerID), cgroup: C.CString(t.CgroupPath),
 	}
 }
 

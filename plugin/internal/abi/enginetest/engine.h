@@ -21,7 +21,7 @@ typedef struct et_fd {
 
 typedef struct et_thread {
 	int64_t tid, pid, ptid;
-	const char* comm;
+	const char* exe;
 	const char* container_id;
 	const char* cgroup;
 	et_fd fds[MAX_FDS];
