@@ -148,14 +148,46 @@ func Read(r io.Reader, limits Limits) (Summary, error) {
 
 // unpack reads a stream that may be gzip. An error is a damaged gzip header.
 func unpack(r *bufio.Reader) (stream io.Reader, compressed bool, err error) {
-	if magic, _ := r.Peek(2); !bytes.Equal(magic, []byte{0x1F, 0x8B}) {
+	if !startsGzip(r) {
 		return r, false, nil
 	}
 	zr, err := gzip.NewReader(r)
 	if err != nil {
 		return nil, true, err
 	}
-	return &unzipper{zr: zr}, true, nil
+	zr.Multistream(false)
+	return &unzipper{r: r, zr: zr}, true, nil
+}
+
+func startsGzip(r *bufio.Reader) bool {
+	magic, _ := r.Peek(2)
+	return bytes.Equal(magic, []byte{0x1F, 0x8B})
+}
+
+// unzipper reads gzip as zlib, and with it libscap, does: member after member, passing over what follows the last one and is
+// no gzip.
+type unzipper struct {
+	r  *bufio.Reader
+	zr *gzip.Reader
+}
+
+func (u *unzipper) Read(p []byte) (int, error) {
+	for {
+		n, err := u.zr.Read(p)
+		if n > 0 && err == io.EOF {
+			err = nil // the end comes with the next call
+		}
+		if err != io.EOF || n > 0 {
+			return n, err
+		}
+		if !startsGzip(u.r) {
+			return 0, io.EOF
+		}
+		if err := u.zr.Reset(u.r); err != nil {
+			return 0, err
+		}
+		u.zr.Multistream(false)
+	}
 }
 
 // counter counts the bytes read.
@@ -167,21 +199,6 @@ type counter struct {
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
-	return n, err
-}
-
-// unzipper reads gzip as zlib does: what follows the last member and is no gzip is passed over.
-type unzipper struct {
-	zr  *gzip.Reader
-	any bool // something was unpacked
-}
-
-func (u *unzipper) Read(p []byte) (int, error) {
-	n, err := u.zr.Read(p)
-	u.any = u.any || n > 0
-	if errors.Is(err, gzip.ErrHeader) && u.any {
-		err = io.EOF
-	}
 	return n, err
 }
 
