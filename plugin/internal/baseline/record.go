@@ -13,7 +13,7 @@ type record struct {
 	quarantined [numReasons]uint64
 
 	day   history
-	hours *[hoursPerDay]history // nil until hours are learned
+	hours []*history // by hour of the day, nil where nothing was learned; empty until hours are learned
 	sets  [NumDimensions]set
 	seen  coverage // of this node's own record
 }
@@ -44,14 +44,22 @@ func (r *record) learn(at minute, totals *indices, hours, later bool) {
 	if !hours {
 		return
 	}
-	if r.hours == nil {
-		r.hours = new([hoursPerDay]history)
-	}
-	if h := &r.hours[at.hour()]; later {
+	if h := r.hour(at.hour()); later {
 		h.later.add(totals)
 	} else {
 		h.reference.add(totals)
 	}
+}
+
+// hour returns the history of an hour of the day, a new one where there is none.
+func (r *record) hour(h int) *history {
+	if r.hours == nil {
+		r.hours = make([]*history, hoursPerDay)
+	}
+	if r.hours[h] == nil {
+		r.hours[h] = &history{}
+	}
+	return r.hours[h]
 }
 
 func (r *record) elapse(at minute, later bool) {
@@ -87,12 +95,9 @@ func (r *record) fold(o *record) {
 		r.quarantined[i] += n
 	}
 	r.day.merge(&o.day)
-	if o.hours != nil {
-		if r.hours == nil {
-			r.hours = new([hoursPerDay]history)
-		}
-		for h := range r.hours {
-			r.hours[h].merge(&o.hours[h])
+	for h, history := range o.hours {
+		if history != nil {
+			r.hour(h).merge(history)
 		}
 	}
 	for d := range r.sets {
@@ -104,9 +109,9 @@ func (r *record) fold(o *record) {
 func (r *record) accept() {
 	r.laterAge = 0
 	r.day.accept()
-	if r.hours != nil {
-		for h := range r.hours {
-			r.hours[h].accept()
+	for _, h := range r.hours {
+		if h != nil {
+			h.accept()
 		}
 	}
 	for d := range r.sets {

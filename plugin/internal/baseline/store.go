@@ -34,19 +34,19 @@ type Outcome uint8
 
 // The outcomes. The first four are the reasons for which a window is quarantined: counted and not learned.
 const (
-	Dropped        Outcome = iota // events were lost
-	UnderRepair                   // in maintenance
-	Deviating                     // a rule would report its deviation
-	ReportedByRule                // a rule has reported it
-	numReasons     int     = iota
+	LostEvents        Outcome = iota
+	DuringMaintenance         // in maintenance
+	Deviating                 // a rule would report its deviation
+	AlreadyReported           // a rule has reported it
+	Learned
+	Repeated // was seen before, or its minute was
+	Excluded // the workload is excluded or has no name
+	Compared // mode is Detect
 
-	Learned  Outcome = iota - 1
-	Repeated         // was seen before, or its minute was
-	Excluded         // the workload is excluded or has no name
-	Compared         // mode is Detect
+	numReasons = Learned
 )
 
-var outcomeNames = [...]string{"dropped", "maintenance", "deviating", "reported", "learned", "repeated", "excluded", "compared"}
+var outcomeNames = [...]string{"lost_events", "maintenance", "deviating", "reported", "learned", "repeated", "excluded", "compared"}
 
 func (o Outcome) String() string { return outcomeNames[o] }
 
@@ -304,6 +304,7 @@ func (s *Store) observe(w *Window) Outcome {
 	if !p.own.seen.take(at, xxhash.Sum64String(w.Instance)) {
 		return Repeated
 	}
+	s.disk.changed = true
 	p.noteDrops(w.Drops)
 	learned := s.learned(p)
 	if reason, bad := s.judge(p, w, learned); bad {
@@ -332,11 +333,11 @@ func (s *Store) observe(w *Window) Outcome {
 func (s *Store) judge(p *profile, w *Window, learned bool) (Outcome, bool) {
 	switch {
 	case w.Drops:
-		return Dropped, true
+		return LostEvents, true
 	case p.inMaintenance(w.Start, w.Start+uint64(WindowLength)):
-		return UnderRepair, true
+		return DuringMaintenance, true
 	case w.Reported:
-		return ReportedByRule, true
+		return AlreadyReported, true
 	case learned && s.cfg.Mode == Both && s.reportable(p, w):
 		return Deviating, true
 	default:
@@ -436,8 +437,8 @@ func (s *Store) compute(p *profile, hour int, out *normals) {
 		reference.add(&r.day.reference)
 		all.add(&r.day.reference)
 		all.add(&r.day.later)
-		if s.cfg.Hours && r.hours != nil {
-			h := &r.hours[hour]
+		if s.cfg.Hours && r.hours != nil && r.hours[hour] != nil {
+			h := r.hours[hour]
 			hourReference.add(&h.reference)
 			hourAll.add(&h.reference)
 			hourAll.add(&h.later)
