@@ -75,7 +75,6 @@ APT::Get::AllowUnauthenticated "false";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
-#clear APT::Authentication;
 
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
