@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
+	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stagectl": main})
+}
+
+// TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
+// plugin that `make build` built. Scripts that replay begin with [!engine] skip: they need the plugin and an engine, which
+// is downloaded once into the user's cache.
+func TestScripts(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	plugin := filepath.Join(root, "bin", pluginFile)
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	available := engineAvailable(t, plugin, cache)
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("ROOT", root)
+			env.Setenv("PLUGIN", plugin)
+			env.Setenv("XDG_CACHE_HOME", cache)
+			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "engine" {
+				return false, errors.New("unknown condition: write engine")
+			}
+			return available, nil
+		},
+	})
+}
+
+// engineAvailable tells whether a replay can run here. In CI it must.
+func engineAvailable(t *testing.T, plugin, cache string) bool {
+	t.Helper()
+	_, err := os.Stat(plugin)
+	if err == nil {
+		_, err = engine.Open(t.Context(), engine.Options{
+			Kind: engine.Auto, FalcoBin: os.Getenv("FALCO_BIN"), Mirror: os.Getenv("DATASTAGING_MIRROR"),
+			CacheDir: filepath.Join(cache, "datastaging", "engine"), Progress: debian.NewProgress(os.Stderr, false),
+		})
+	}
+	if err == nil {
+		return true
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("scripts that replay must run in CI: %v", err)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Logf("scripts that replay are skipped: %v: run make build", err)
+	} else {
+		t.Logf("scripts that replay are skipped: %v", err)
+	}
+	return false
+}
