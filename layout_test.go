@@ -26,9 +26,9 @@ var arrows = map[string][]string{
 	"plugin/internal/decode":         {"plugin/internal/schema"},
 	"plugin/internal/attribute":      {"plugin/internal/decode", "plugin/internal/schema"},
 	"plugin/internal/measure":        {"plugin/internal/attribute", "plugin/internal/baseline", "plugin/internal/window"},
-	"plugin/internal/config":         {"plugin/internal/attribute", "plugin/internal/measure", "plugin/internal/window"},
-	"plugin/internal/fields":         {"plugin/internal/attribute", "plugin/internal/measure", "plugin/internal/window"},
-	"plugin/internal/pipeline":       {"plugin/internal/attribute", "plugin/internal/config", "plugin/internal/decode", "plugin/internal/fields", "plugin/internal/measure"},
+	"plugin/internal/config":         {"plugin/internal/attribute", "plugin/internal/baseline", "plugin/internal/measure", "plugin/internal/window"},
+	"plugin/internal/fields":         {"plugin/internal/attribute", "plugin/internal/baseline", "plugin/internal/measure", "plugin/internal/window"},
+	"plugin/internal/pipeline":       {"plugin/internal/attribute", "plugin/internal/baseline", "plugin/internal/config", "plugin/internal/decode", "plugin/internal/fields", "plugin/internal/measure"},
 	"plugin/internal/abi":            {"plugin/internal/attribute", "plugin/internal/decode", "plugin/internal/schema"},
 	"plugin/internal/abi/enginetest": {},
 }

@@ -43,7 +43,8 @@ type handler struct{ p *pipeline.Pipeline }
 
 func (h handler) IO(batch []decode.IO)  { h.p.IO(batch) }
 func (h handler) State(s *decode.State) { h.p.State(s) }
-func (h handler) Close()                {}
+func (h handler) Flush()                { h.p.Flush() }
+func (h handler) Close()                { h.p.Close() }
 
 func (h handler) Extract(evt abi.Event, field int, key string, hasKey bool) any {
 	return h.p.Extract(evt.Num, evt.TS, evt.TID, field, key, hasKey)

@@ -57,6 +57,8 @@ type Handler interface {
 	Extract(evt Event, field int, key string, hasKey bool) any
 	// Metrics returns the instance's counters. It may be called from any thread.
 	Metrics() []Metric
+	// Flush is called when a capture ends; another may begin.
+	Flush()
 	// Close is the last call.
 	Close()
 }
@@ -185,6 +187,13 @@ func (i *instance) close() (err error) {
 		i.drain()
 		i.handler.Close()
 	}
+	return nil
+}
+
+func (i *instance) captureClosed() (err error) {
+	defer i.guard("capture close", &err)
+	i.drain()
+	i.handler.Flush()
 	return nil
 }
 

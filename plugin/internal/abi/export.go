@@ -73,6 +73,14 @@ func plugin_destroy(state C.uintptr_t) {
 	cgo.Handle(state).Delete()
 }
 
+//export plugin_capture_open
+func plugin_capture_open(C.uintptr_t, *C.ss_plugin_capture_listen_input) C.int32_t { return rc(nil) }
+
+//export plugin_capture_close
+func plugin_capture_close(state C.uintptr_t, _ *C.ss_plugin_capture_listen_input) C.int32_t {
+	return rc(of(state).captureClosed())
+}
+
 //export datastagingDrain
 func datastagingDrain(state C.uintptr_t) C.int32_t { return rc(of(state).drainAll()) }
 

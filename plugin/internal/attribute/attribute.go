@@ -63,7 +63,9 @@ const (
 type Resource struct {
 	Kind    Kind
 	File    *File
-	Inbound bool // of a socket: the peer connected to us
+	Inbound bool           // of a socket: the peer connected to us
+	Local   netip.AddrPort // of a socket: our end
+	Learned uint64         // when this was last told to the baseline, in minutes since the epoch, kept here for that
 
 	pipe      *ledger
 	passed    uint64 // bytes that went into pipe
@@ -81,8 +83,9 @@ func (r *Resource) Remote() (netip.AddrPort, PeerClass) { return r.peer, r.peerC
 type File struct {
 	Path     string // as the last process that opened it sees it
 	Location Location
-	Runtime  bool // part of what programs need to run, and not written while it was watched
-	Packed   bool // starts like an archive, a compressed or an encrypted file
+	Mount    string // where the mount that the file lies in appears in the container; empty for its own file system
+	Runtime  bool   // part of what programs need to run, and not written while it was watched
+	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
 	Container *Container // that wrote it last
 	Writer    *Process   // that wrote it last
@@ -131,6 +134,9 @@ type Stats struct {
 	FilesEvicted      atomic.Uint64
 	ContainersEvicted atomic.Uint64
 }
+
+// Lost is how many transfers could not be attributed.
+func (s *Stats) Lost() uint64 { return s.UnknownThreads.Load() + s.UnknownFDs.Load() }
 
 // fileKey names a file: by device and inode, or where the engine does not know them by container and path.
 type fileKey struct {
@@ -348,6 +354,10 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		delete(p.fds, s.FD) // looked up when bytes move
 		if s.Fresh {
 			p.fds[s.FD] = pendingFresh
+		}
+		// Servers hand a connection to a child and close their own end at once, see inherit.
+		if s.Type == schema.Accept || s.Type == schema.Accept4 {
+			r = a.resource(p, s.TID, s.FD)
 		}
 	case decode.KindClose:
 		if r = p.fds[s.FD]; r == pendingFresh {
@@ -576,9 +586,9 @@ func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
 		r.Kind, r.pipe = PipeKind, &ledger{}
 	case schema.FDIPv4, schema.FDIPv6:
 		r.Kind, r.Inbound = SocketKind, fd.Flags&schema.FDRoleServer != 0
-		r.peer = fd.Dst
+		r.peer, r.Local = fd.Dst, fd.Src
 		if r.Inbound {
-			r.peer = fd.Src
+			r.peer, r.Local = fd.Src, fd.Dst
 		}
 		r.peerClass = a.class(r.peer.Addr())
 	default:
@@ -605,8 +615,13 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 	if f.Path != fd.Name {
 		f.Path = strings.Clone(fd.Name) // the table's string does not last
 	}
-	if f.Location = a.cfg.Paths.locate(f.Path, p.Container.Mounts); fd.Type == schema.FDMemfd {
+	mount := mountOf(f.Path, p.Container.Mounts)
+	if f.Location = a.cfg.Paths.locate(f.Path, mount); fd.Type == schema.FDMemfd {
 		f.Location = Memfd
+	}
+	f.Mount = ""
+	if mount != nil {
+		f.Mount = mount.Destination
 	}
 	f.Runtime = f.Size == 0 && f.Location != Memfd && a.cfg.Paths.runtime(f.Path)
 	return f

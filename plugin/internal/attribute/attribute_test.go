@@ -261,6 +261,24 @@ func TestAPipelineIsFollowedThoughTheShellClosesItsPipeFirst(t *testing.T) {
 	assert.Equal(t, mb, sent.From[attribute.Local])
 }
 
+// A server accepts a connection, forks and closes its own end before the child's first event comes.
+func TestAConnectionIsInheritedThoughTheServerClosesItFirst(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.table.fds[10][8] = attribute.FD{
+		Type: schema.FDIPv4, Flags: schema.FDRoleServer,
+		Src: netip.MustParseAddrPort("10.77.0.12:42000"), Dst: netip.MustParseAddrPort("10.77.0.11:5432"),
+	}
+	n.state(decode.State{Kind: decode.KindSocket, Type: schema.Accept4, TID: 10, FD: 8})
+	n.state(decode.State{Kind: decode.KindClone, TID: 10, PID: 10, Ret: 2})
+	n.state(decode.State{Kind: decode.KindClose, TID: 10, FD: 8})
+	delete(n.table.fds[10], 8)
+	n.born(10, 11, 2, 'a')
+	sent := n.write(11, 8, mb, "")
+	assert.True(t, sent.Resource.Inbound)
+	assert.Equal(t, netip.MustParseAddrPort("10.77.0.12:42000"), sent.Peer)
+}
+
 func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')

@@ -111,7 +111,7 @@ func TestLocations(t *testing.T) {
 		"relative":                NoLocation,
 		"":                        NoLocation,
 	} {
-		assert.Equal(t, want, paths.locate(path, mounts), "%q", path)
+		assert.Equal(t, want, paths.locate(path, mountOf(path, mounts)), "%q", path)
 	}
 }
 

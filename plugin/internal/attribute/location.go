@@ -37,8 +37,9 @@ type Paths struct {
 	Repositories []string
 }
 
-// locate classifies a path as a container sees it. Hiding says more than the place that something is hidden in.
-func (p *Paths) locate(path string, mounts []Mount) Location {
+// locate classifies a path as a container sees it; mount is what it lies in, nil for the container's own file system.
+// Hiding says more than the place that something is hidden in.
+func (p *Paths) locate(path string, mount *Mount) Location {
 	switch {
 	case p.hidden(path):
 		return Hidden
@@ -51,20 +52,25 @@ func (p *Paths) locate(path string, mounts []Mount) Location {
 	case under(path, p.WebRoot):
 		return WebRoot
 	}
-	best := -1
-	for i, m := range mounts {
-		if below(path, m.Destination) && (best < 0 || len(m.Destination) > len(mounts[best].Destination)) {
-			best = i
-		}
-	}
 	switch {
-	case best < 0:
+	case mount == nil:
 		return NoLocation
-	case mounts[best].volume():
+	case mount.volume():
 		return Volume
 	default:
 		return HostPath
 	}
+}
+
+// mountOf returns the mount that a path lies in, the innermost one; nil when there is none.
+func mountOf(path string, mounts []Mount) *Mount {
+	var best *Mount
+	for i := range mounts {
+		if m := &mounts[i]; below(path, m.Destination) && (best == nil || len(m.Destination) > len(best.Destination)) {
+			best = m
+		}
+	}
+	return best
 }
 
 // hidden reports whether a component of the path is hidden from a plain listing.

@@ -16,6 +16,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema_description:"Directories and files that programs read to run. Reading there is not collecting data."`
 	HomeDirs        []string  `json:"home_dirs,omitempty" jsonschema_description:"Home directories; /home/* means every directory in /home. A dot directory right below a home is not a hidden place."`
 	RepositoryDirs  []string  `json:"repository_dirs,omitempty" jsonschema_description:"Names of version control's own directories. They are not hidden places."`
+	Baseline        Baseline  `json:"baseline,omitempty" jsonschema_description:"What is learned as normal for each workload."`
 	MaxContainers   int       `json:"max_containers,omitempty" jsonschema:"minimum=16,maximum=65536" jsonschema_description:"Containers watched at a time."`
 	MaxFiles        int       `json:"max_files,omitempty" jsonschema:"minimum=1024,maximum=4194304" jsonschema_description:"Files watched at a time on the whole node."`
 	MaxThreads      int       `json:"max_threads,omitempty" jsonschema:"minimum=1024,maximum=4194304" jsonschema_description:"Threads watched at a time on the whole node."`
@@ -75,6 +77,7 @@ func Default() Config {
 		},
 		HomeDirs:       []string{"/root", "/home/*"},
 		RepositoryDirs: []string{".git", ".hg", ".svn", ".bzr", ".jj"},
+		Baseline:       defaultBaseline(),
 		MaxContainers:  4096,
 		MaxFiles:       65536,
 		MaxThreads:     65536,
@@ -131,12 +134,15 @@ type Settings struct {
 	Window    time.Duration
 	Attribute attribute.Config
 	Measure   measure.Config
+	Baseline  baseline.Config
+	File      string        // that the baseline is kept in; empty for none
+	Save      time.Duration // how often it is saved
 }
 
 // Settings checks the config and converts it.
 func (c Config) Settings() (Settings, error) {
 	var v check
-	w := v.duration("window", c.Window, 10*time.Second)
+	w := v.duration("window", c.Window, 10*time.Second, window.Max)
 	if c.PhaseBytes == 0 {
 		v.bad("phase_bytes", "0", "a number of bytes above 0")
 	}
@@ -171,10 +177,13 @@ func (c Config) Settings() (Settings, error) {
 		},
 		Measure: measure.Config{
 			Window:        w,
-			OnceInterval:  v.duration("once_interval", c.OnceInterval, time.Second),
+			OnceInterval:  v.duration("once_interval", c.OnceInterval, time.Second, window.Max),
 			PhaseBytes:    c.PhaseBytes,
 			MaxContainers: c.MaxContainers,
 		},
+		Baseline: c.Baseline.settings(&v),
+		File:     c.Baseline.File,
+		Save:     v.duration("baseline.save_interval", c.Baseline.SaveInterval, 10*time.Second, window.Max),
 	}
 	return s, v.err()
 }
@@ -188,10 +197,10 @@ func (v *check) bad(key, value, want string) {
 
 func (v *check) err() error { return errors.Join(v.problems...) }
 
-func (v *check) duration(key, value string, least time.Duration) time.Duration {
+func (v *check) duration(key, value string, least, most time.Duration) time.Duration {
 	d, err := time.ParseDuration(value)
-	if err != nil || d < least || d > window.Max {
-		v.bad(key, value, fmt.Sprintf("a duration from %v to %v such as 90s, 10m or 1h30m", least, window.Max))
+	if err != nil || d < least || d > most {
+		v.bad(key, value, fmt.Sprintf("a duration from %v to %v such as 90s, 10m or 1h30m", least, most))
 	}
 	return d
 }

@@ -3,11 +3,14 @@ package fields
 
 import (
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/falcosecurity/plugin-sdk-go/pkg/sdk"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
@@ -17,7 +20,9 @@ type View struct {
 	Now       uint64 // ns since the epoch: the event's time
 	Window    time.Duration
 	Container *attribute.Container
+	Process   *attribute.Process
 	Account   *measure.Account
+	Baseline  baseline.View
 	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
 	Peer      netip.AddrPort      // the remote end of the event's transfer; invalid when there is none
 	PeerClass attribute.PeerClass
@@ -27,10 +32,15 @@ type View struct {
 type ArgKind uint8
 
 const (
-	NoArg     ArgKind = iota
-	WindowArg         // optional: a window such as 5m
-	KeyArg            // required: any text
+	NoArg        ArgKind = iota
+	WindowArg            // optional: a window such as 5m
+	KeyArg               // required: any text
+	MetricArg            // required: a metric that a baseline has, such as egress_bytes
+	DimensionArg         // required: a dimension that a baseline has, such as peer
 )
+
+// Required reports whether a field cannot do without the argument.
+func (k ArgKind) Required() bool { return k != NoArg && k != WindowArg }
 
 // Field is one field.
 type Field struct {
@@ -42,6 +52,8 @@ type Field struct {
 	sum   measure.Metric          // of a field that takes a window
 	value func(v *View) any       // of a field without an argument; nil for no value
 	keyed func(*View, string) any // of a field with a key
+
+	compared func(*View, baseline.Metric) (uint64, bool) // of a field with a metric; false for no value
 }
 
 // Catalogue returns every field; a field's index in it is its id.
@@ -65,7 +77,82 @@ func Catalogue() []Field {
 			keyed: once,
 		},
 		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, or host", workload),
+		text("baseline.status", "learning, active (learned and compared), maintenance or disabled", status),
+		{
+			Name: "baseline.age", Type: "reltime", Desc: "Event time that the workload was learned for",
+			value: func(v *View) any { return v.Baseline.Age() },
+		},
+		{
+			Name: "baseline.windows", Type: "uint64", Desc: "Minutes that the workload was learned for",
+			value: func(v *View) any { return v.Baseline.Windows() },
+		},
+		{
+			Name: "baseline.confidence", Type: "uint64",
+			Desc:  "0 to 100: how far the comparison can be trusted; lowered by few minutes, lost events and missing I/O system calls",
+			value: func(v *View) any { return v.Baseline.Confidence() },
+		},
+		compare("baseline.deviation", "Robust standard deviations that the last minute lies above the workload's median, on a log2 scale, rounded down", deviation),
+		compare("baseline.ratio", "The last minute in percent of the learned 99th percentile", ratio),
+		compare("baseline.typical", "Learned 99th percentile of a minute", typical),
+		compare("baseline.observed", "The last minute", observed),
+		{
+			Name: "baseline.new", Type: "bool", Arg: DimensionArg,
+			Desc: "True when the event's value was never learned: exe, dir, peer, port, listen, mount or image",
+		},
 	}
+}
+
+func compare(name, desc string, value func(*View, baseline.Metric) (uint64, bool)) Field {
+	return Field{Name: name, Type: "uint64", Arg: MetricArg, Desc: desc, compared: value}
+}
+
+func status(v *View) any { return v.Baseline.Status().String() }
+
+func deviation(v *View, m baseline.Metric) (uint64, bool) {
+	return v.Baseline.Deviation(m, v.Account.LastMinute(m, v.Now))
+}
+
+func ratio(v *View, m baseline.Metric) (uint64, bool) {
+	return v.Baseline.Ratio(m, v.Account.LastMinute(m, v.Now))
+}
+
+func typical(v *View, m baseline.Metric) (uint64, bool) { return v.Baseline.Typical(m) }
+
+func observed(v *View, m baseline.Metric) (uint64, bool) { return v.Account.LastMinute(m, v.Now), true }
+
+// Seen returns the event's value of a dimension, empty when it has none.
+func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r *attribute.Resource, peer netip.AddrPort) string {
+	isFile := r != nil && r.Kind == attribute.FileKind
+	isSocket := r != nil && r.Kind == attribute.SocketKind
+	switch {
+	case d == baseline.Exe && p != nil:
+		return p.Exe
+	case d == baseline.Dir && isFile:
+		return r.File.Dir()
+	case d == baseline.Mount && isFile:
+		return r.File.Mount
+	case d == baseline.Peer && isSocket && peer.IsValid():
+		return peer.Addr().String()
+	case d == baseline.Port && isSocket && !r.Inbound && peer.IsValid():
+		return strconv.Itoa(int(peer.Port()))
+	case d == baseline.Listen && isSocket && r.Inbound && r.Local.IsValid():
+		return strconv.Itoa(int(r.Local.Port()))
+	case d == baseline.Image:
+		return c.Image
+	default:
+		return ""
+	}
+}
+
+func isNew(v *View, d baseline.Dimension) any {
+	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer)
+	if seen == "" {
+		return nil
+	}
+	if fresh, known := v.Baseline.New(d, seen); known {
+		return fresh
+	}
+	return nil
 }
 
 func sum(name string, m measure.Metric, desc string) Field {
@@ -125,6 +212,21 @@ func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
 			return nil, false
 		}
 		return f.keyed(v, arg), true
+	case MetricArg:
+		m, err := baseline.MetricByName(arg)
+		if err != nil {
+			return nil, false
+		}
+		if value, known := f.compared(v, m); known {
+			return value, true
+		}
+		return nil, true
+	case DimensionArg:
+		d, err := baseline.DimensionByName(arg)
+		if err != nil {
+			return nil, false
+		}
+		return isNew(v, d), true
 	default:
 		return f.value(v), true
 	}
@@ -137,6 +239,14 @@ func (f *Field) Accepts() string {
 		return "an optional window from 1s to 24h, such as 30s, 5m or 1h"
 	case KeyArg:
 		return "a key of your choice"
+	case MetricArg:
+		names := make([]string, baseline.NumMetrics)
+		for m := range names {
+			names[m] = baseline.Metric(m).String()
+		}
+		return "a metric: " + strings.Join(names, ", ")
+	case DimensionArg:
+		return "a dimension: exe, dir, peer, port, listen, mount or image"
 	default:
 		return "no argument"
 	}
@@ -153,7 +263,7 @@ func Entries(catalogue []Field) []sdk.FieldEntry {
 	for _, f := range catalogue {
 		entries = append(entries, sdk.FieldEntry{
 			Name: f.Name, Type: f.Type, Desc: f.Desc, Display: f.Name,
-			Arg: sdk.FieldEntryArg{IsKey: f.Arg != NoArg, IsRequired: f.Arg == KeyArg},
+			Arg: sdk.FieldEntryArg{IsKey: f.Arg != NoArg, IsRequired: f.Arg.Required()},
 		})
 	}
 	return entries

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 )
@@ -19,7 +20,13 @@ func newView(t *testing.T) *fields.View {
 	r, err := measure.New(measure.Config{Window: time.Minute, OnceInterval: time.Minute, PhaseBytes: 1, MaxContainers: 16})
 	require.NoError(t, err)
 	c := &attribute.Container{ID: "367a841b0e49", Workload: "shop/web/web"}
-	return &fields.View{Now: now, Window: time.Minute, Container: c, Account: r.Account(c)}
+	cfg := baseline.DefaultConfig()
+	cfg.Node = "test"
+	store, _, err := baseline.Open(cfg, "")
+	require.NoError(t, err)
+	return &fields.View{
+		Now: now, Window: time.Minute, Container: c, Account: r.Account(c), Baseline: store.View(c.Workload, now),
+	}
 }
 
 func byName(t *testing.T, name string) *fields.Field {
@@ -36,17 +43,24 @@ func TestEveryFieldAnswersOnAnEventThatMovedNothing(t *testing.T) {
 	v := newView(t)
 	for _, f := range fields.Catalogue() {
 		t.Run(f.Name, func(t *testing.T) {
-			key := ""
-			if f.Arg == fields.KeyArg {
-				key = "k"
-			}
+			key := map[fields.ArgKind]string{fields.KeyArg: "k", fields.MetricArg: "egress_bytes", fields.DimensionArg: "peer"}[f.Arg]
 			value, ok := f.Value(v, key, key != "")
 			require.True(t, ok)
 			switch f.Type {
 			case "uint64":
-				assert.Equal(t, uint64(0), value)
+				if f.Name == "baseline.typical" || f.Name == "baseline.deviation" || f.Name == "baseline.ratio" {
+					assert.Nil(t, value, "nothing was learned")
+				} else {
+					assert.Equal(t, uint64(0), value)
+				}
 			case "bool":
-				assert.IsType(t, false, value)
+				if f.Arg == fields.DimensionArg {
+					assert.Nil(t, value, "the event has none")
+				} else {
+					assert.IsType(t, false, value)
+				}
+			case "reltime":
+				assert.Equal(t, time.Duration(0), value)
 			case "string":
 				if value != nil {
 					assert.IsType(t, "", value)
@@ -89,6 +103,6 @@ func TestTheCatalogueIsWellFormed(t *testing.T) {
 		assert.NotEmpty(t, f.Desc, f.Name)
 		assert.False(t, strings.HasSuffix(f.Desc, "."), "%s: lists of fields show it as a phrase", f.Name)
 		assert.Equal(t, f.Arg != fields.NoArg, entry.Arg.IsKey, f.Name)
-		assert.Equal(t, f.Arg == fields.KeyArg, entry.Arg.IsRequired, f.Name)
+		assert.Equal(t, f.Arg.Required(), entry.Arg.IsRequired, f.Name)
 	}
 }

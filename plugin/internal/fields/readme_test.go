@@ -47,7 +47,9 @@ func fieldTable() string {
 	var b strings.Builder
 	b.WriteString("| field | type | meaning |\n|---|---|---|\n")
 	for _, f := range fields.Catalogue() {
-		arg := map[fields.ArgKind]string{fields.WindowArg: "[w]", fields.KeyArg: "[key]"}[f.Arg]
+		arg := map[fields.ArgKind]string{
+			fields.WindowArg: "[w]", fields.KeyArg: "[key]", fields.MetricArg: "[metric]", fields.DimensionArg: "[dimension]",
+		}[f.Arg]
 		fmt.Fprintf(&b, "| `%s%s` | %s | %s |\n", f.Name, arg, f.Type, f.Desc)
 	}
 	return b.String()

@@ -34,18 +34,33 @@ const (
 	numMetrics
 )
 
-// learned are the metrics that a baseline has, by its own numbers.
-var learned = [numMetrics]struct {
+// byLearned gives for each metric of a baseline the one counted here; none for those that are not counted yet.
+var byLearned = [baseline.NumMetrics]Metric{
+	baseline.StagedBytes:   StagedBytes,
+	baseline.StagedFiles:   StagedFiles,
+	baseline.SourceBytes:   SourceBytes,
+	baseline.RemotePeers:   none,
+	baseline.RemoteBytes:   none,
+	baseline.EgressBytes:   EgressBytes,
+	baseline.ExternalBytes: ExternalBytes,
+	baseline.ArchiveBytes:  ArchiveBytes,
+	baseline.HandoffBytes:  none,
+}
+
+const none = numMetrics
+
+// learned is the other way around.
+var learned = func() (to [numMetrics]struct {
 	metric baseline.Metric
 	ok     bool
-}{
-	StagedBytes:   {baseline.StagedBytes, true},
-	StagedFiles:   {baseline.StagedFiles, true},
-	SourceBytes:   {baseline.SourceBytes, true},
-	EgressBytes:   {baseline.EgressBytes, true},
-	ExternalBytes: {baseline.ExternalBytes, true},
-	ArchiveBytes:  {baseline.ArchiveBytes, true},
-}
+}) {
+	for m, counted := range byLearned {
+		if counted != none {
+			to[counted].metric, to[counted].ok = baseline.Metric(m), true
+		}
+	}
+	return to
+}()
 
 // Phase is the furthest step of the chain that a container has reached.
 type Phase uint8
@@ -258,6 +273,14 @@ func (a *Account) Sum(m Metric, now uint64, w time.Duration) uint64 {
 		return 0
 	}
 	return a.counters[m].Sum(now, w)
+}
+
+// LastMinute returns a baseline's metric over the minute that ends at now.
+func (a *Account) LastMinute(m baseline.Metric, now uint64) uint64 {
+	if byLearned[m] == none {
+		return 0
+	}
+	return a.Sum(byLearned[m], now, baseline.WindowLength)
 }
 
 // Phase returns the furthest step that at least PhaseBytes took within the default window.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/config"
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
@@ -29,6 +30,10 @@ type Pipeline struct {
 	catalogue  []fields.Field
 	attributor *attribute.Attributor
 	accounts   *measure.Registry
+	baselines  *baseline.Store
+	saveEvery  uint64 // ns of event time
+	savedAt    uint64 // ns since the epoch, event time
+	minute     tally  // of the minute that ended last
 
 	blind     blindness
 	current   current
@@ -65,7 +70,16 @@ func New(initConfig string, engine Engine) (*Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start measuring: %w", err)
 	}
+	baselines, warnings, err := baseline.Open(settings.Baseline, settings.File)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		engine.Warn(w.Error())
+	}
 	return &Pipeline{
+		baselines:  baselines,
+		saveEvery:  uint64(settings.Save),
 		window:     settings.Window,
 		engine:     engine,
 		catalogue:  fields.Catalogue(),
@@ -79,9 +93,11 @@ func New(initConfig string, engine Engine) (*Pipeline, error) {
 func (p *Pipeline) IO(batch []decode.IO) {
 	var moved [2]attribute.Transfer
 	for i := range batch {
+		p.accounts.Advance(batch[i].TS, p.closed)
 		n := p.attributor.Transfers(&batch[i], &moved)
 		for j := range n {
 			p.accounts.Add(&moved[j])
+			p.see(&moved[j])
 			p.blind.sees = p.blind.sees || moved[j].Resource.Kind == attribute.FileKind
 		}
 		p.transfers.Store(p.transfers.Load() + uint64(n))
@@ -97,9 +113,14 @@ func (p *Pipeline) IO(batch []decode.IO) {
 // State takes one event that changed a thread or a descriptor.
 func (p *Pipeline) State(s *decode.State) {
 	if p.blind.opened(s) {
+		p.baselines.SetBlind(true)
 		p.engine.Warn("files are opened but no read or write of them is seen: set base_syscalls.all to true in Falco's configuration")
 	}
+	p.accounts.Advance(s.TS, p.closed)
 	process, resource := p.attributor.State(s)
+	if s.Kind == decode.KindExec && process != nil {
+		p.baselines.See(process.Container.Workload, process.Container.ID, baseline.Exe, process.Exe)
+	}
 	p.current = current{num: s.Num, process: process, resource: resource, fd: -1}
 	if s.Kind == decode.KindOpen || s.Kind == decode.KindSocket {
 		p.current.fd = s.FD
@@ -144,10 +165,72 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 		c.fd = -1
 	}
 	p.view = fields.View{
-		Now: ts, Window: p.window, Container: c.process.Container, Account: p.accounts.Account(c.process.Container),
+		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
+		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
 		Resource: c.resource, Peer: c.peer, PeerClass: c.peerClass,
 	}
 	return true
+}
+
+// learnedDimensions are those that a transfer shows.
+var learnedDimensions = [...]baseline.Dimension{baseline.Dir, baseline.Mount, baseline.Peer, baseline.Port, baseline.Listen}
+
+// see notes where a transfer went, once a minute for each descriptor.
+func (p *Pipeline) see(t *attribute.Transfer) {
+	minute := t.TS / uint64(baseline.WindowLength)
+	r := t.Resource
+	if r.Learned == minute || !t.Write || r.Kind == attribute.FileKind && r.File.Location == attribute.NoLocation {
+		return
+	}
+	r.Learned = minute
+	c := t.Container
+	for _, d := range learnedDimensions {
+		p.baselines.See(c.Workload, c.ID, d, fields.Seen(d, c, t.Process, r, t.Peer))
+	}
+}
+
+// closed takes a minute of a container that has ended.
+func (p *Pipeline) closed(m *measure.Minute) {
+	c := m.Container
+	p.baselines.See(c.Workload, c.ID, baseline.Image, c.Image)
+	p.baselines.Observe(&baseline.Window{
+		Workload: c.Workload, Image: c.Image, Instance: c.ID, Start: m.Start, Totals: m.Totals,
+		Drops: p.minute.ended(m.Start, p.transfers.Load(), p.attributor.Stats.Lost()),
+	})
+	if m.Start >= p.savedAt+p.saveEvery {
+		p.savedAt = m.Start
+		p.baselines.Save(time.Now())
+	}
+}
+
+// tally tells whether a minute lost events: nothing counts the events that the kernel dropped for a plugin, but where
+// opens and forks are missing, transfers cannot be attributed.
+type tally struct {
+	start           uint64 // of the minute, ns since the epoch
+	transfers, lost uint64 // up to its end
+	drops           bool
+}
+
+// maxLostShare is the part of a minute's transfers, 1 in so many, that may be lost: a few always are, of descriptors
+// older than the engine.
+const maxLostShare = 20
+
+func (t *tally) ended(start, transfers, lost uint64) bool {
+	if start != t.start {
+		t.drops = (lost-t.lost)*maxLostShare > transfers-t.transfers+lost-t.lost
+		t.start, t.transfers, t.lost = start, transfers, lost
+	}
+	return t.drops
+}
+
+// Flush saves what was learned. The engine's capture has ended.
+func (p *Pipeline) Flush() { p.baselines.Save(time.Now()) }
+
+// Close saves what was learned and waits for it to be written.
+func (p *Pipeline) Close() {
+	if err := p.baselines.Close(time.Now()); err != nil {
+		p.engine.Warn(err.Error())
+	}
 }
 
 // maxComplaints bounds the log lines about arguments; rules are loaded from files, so there are few.
