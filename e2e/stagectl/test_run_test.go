@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,7 @@ func (s *scripted) Replay(ctx context.Context, req engine.Request) ([]alert.Aler
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	time.Sleep(10 * time.Millisecond) // long enough for every replay that may to run beside this one
 	return s.replay(req)
 }
 
@@ -145,7 +147,7 @@ func TestResultsKeepTheOrderOfTheCasesAndTheLimitHolds(t *testing.T) {
 	}
 	assert.Equal(t, []report.Status{report.Passed, report.Failed, report.NotRun, report.Passed}, statuses)
 	assert.Equal(t, "scripted", got.Engine)
-	assert.LessOrEqual(t, eng.most.Load(), int32(2))
+	assert.Equal(t, int32(2), eng.most.Load())
 	assert.Equal(t, engine.Request{Capture: filepath.Join(dir, "a.scap"), Plugin: "p.so", Rules: []string{"r.yaml", filepath.Join(dir, "own.yaml")}}, own)
 	assert.Empty(t, stderr.String(), "no progress where there is no terminal")
 }

@@ -78,10 +78,10 @@ func fieldValue(field string, value any) string {
 		return cases.FormatValue(value)
 	}
 	numBytes, err := strconv.ParseUint(n.String(), 10, 64)
-	if err != nil || numBytes < 1000 {
+	if err != nil || numBytes < 1024 {
 		return n.String()
 	}
-	return fmt.Sprintf("%s (%s)", humanize.Bytes(numBytes), n)
+	return fmt.Sprintf("%s (%s)", humanize.IBytes(numBytes), n)
 }
 
 // want is a condition for people.

@@ -159,11 +159,11 @@ func TestVolumesAreShownInHumanUnits(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"staging.bytes", json.Number("20971520"), "21 MB (20971520)"},
-		{"staging.external_bytes[5m]", json.Number("1500"), "1.5 kB (1500)"},
-		{"staging.bytes", json.Number("999"), "999"},
-		{"staging.bytes", json.Number("18446744073709551615"), "18 EB (18446744073709551615)"},
-		{"baseline.typical[staged_bytes]", json.Number("2000000"), "2.0 MB (2000000)"},
+		{"staging.bytes", json.Number("20971520"), "20 MiB (20971520)"},
+		{"staging.external_bytes[5m]", json.Number("1500"), "1.5 KiB (1500)"},
+		{"staging.bytes", json.Number("1023"), "1023"},
+		{"staging.bytes", json.Number("18446744073709551615"), "16 EiB (18446744073709551615)"},
+		{"baseline.typical[staged_bytes]", json.Number("2000000"), "1.9 MiB (2000000)"},
 		{"baseline.ratio[staged_bytes]", json.Number("2000000"), "2000000"},
 		{"staging.files", json.Number("2000000"), "2000000"},
 		{"staging.bytes", nil, "no value"},
