@@ -113,6 +113,11 @@ func readInitConfig(path string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("read the plugin's configuration: %w", err)
 	}
 	converted, err := yaml.YAMLToJSON(data)
+	var syntax yaml.Error
+	if errors.As(err, &syntax) {
+		at := syntax.GetToken().Position
+		return nil, fmt.Errorf("read the plugin's configuration: %s:%d:%d: %s", path, at.Line, at.Column, syntax.GetMessage())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the plugin's configuration %s: %w", path, err)
 	}

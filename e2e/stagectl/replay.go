@@ -20,7 +20,7 @@ type replayCmd struct {
 	Engine engineFlags `embed:""`
 }
 
-// Run replays the captures in order. A capture that is cut off ends the replay after its alerts were printed.
+// Run replays the captures in order and ends at the first that cannot be replayed whole.
 func (c replayCmd) Run(ctx context.Context, con console) error {
 	req := engine.Request{}
 	var err error
@@ -39,15 +39,18 @@ func (c replayCmd) Run(ctx context.Context, con console) error {
 	}
 	show := newAlertTable(con).show
 	if c.Format == "json" {
-		show = func(alerts []alert.Alert) error { return writeJSON(con.stdout, alerts) }
+		show = func(_ string, alerts []alert.Alert) error { return writeJSON(con.stdout, alerts) }
 	}
 	for _, req.Capture = range c.Captures {
-		alerts, err := eng.Replay(ctx, req)
-		if err := show(alerts); err != nil {
-			return fmt.Errorf("print the alerts: %w", err)
+		alerts, replayErr := eng.Replay(ctx, req)
+		// What was found before a cut is shown, too; a capture that could not be replayed at all has nothing to show.
+		if replayErr == nil || len(alerts) > 0 {
+			if err := show(req.Capture, alerts); err != nil {
+				return fmt.Errorf("print the alerts: %w", err)
+			}
 		}
-		if err != nil {
-			return err
+		if replayErr != nil {
+			return replayErr
 		}
 	}
 	return nil

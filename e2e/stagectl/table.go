@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,14 +26,23 @@ func newAlertTable(con console) alertTable {
 	return alertTable{w: con.stdout, colour: con.stdoutTerminal}
 }
 
-// show prints the alerts of one capture.
-func (t alertTable) show(alerts []alert.Alert) error {
-	if len(alerts) == 0 {
-		return nil
+// show prints the alerts of one capture under its name.
+func (t alertTable) show(capture string, alerts []alert.Alert) error {
+	count := "no alerts"
+	switch n := len(alerts); {
+	case n == 1:
+		count = "1 alert"
+	case n > 1:
+		count = fmt.Sprintf("%d alerts", n)
+	}
+	if _, err := fmt.Fprintf(t.w, "%s: %s\n", filepath.Base(capture), count); err != nil || len(alerts) == 0 {
+		return err
 	}
 	tw := table.NewWriter()
 	tw.SetStyle(table.StyleLight)
 	tw.Style().Options = table.OptionsNoBordersAndSeparators
+	tw.Style().Box.PaddingLeft, tw.Style().Box.PaddingRight = "", "  "
+	tw.SuppressTrailingSpaces()
 	tw.Style().Format.Header = text.FormatUpper
 	tw.AppendHeader(table.Row{"time", "priority", "rule", "container", "volumes"})
 	for _, a := range alerts {

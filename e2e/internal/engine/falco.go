@@ -395,6 +395,10 @@ func (f *Falco) config(req Request, dir string) (config []byte, paths []string, 
 		if strings.Contains(abs, "${") {
 			return "", fmt.Errorf("pass Falco the path %s: it would take ${ for a variable; rename it", abs)
 		}
+		// Falco passes over rules files that are not there.
+		if _, err := os.Stat(abs); err != nil {
+			return "", fmt.Errorf("pass Falco its files: %w", err)
+		}
 		paths = append(paths, abs)
 		return abs, nil
 	}
@@ -412,7 +416,7 @@ func (f *Falco) config(req Request, dir string) (config []byte, paths []string, 
 	fields := []string{alert.FieldEventNumber}
 	if f.container != "" {
 		library := f.container
-		if f.image == "" {
+		if f.image == "" { // the one of an image lies in the image
 			if library, err = path(library); err != nil {
 				return nil, nil, err
 			}

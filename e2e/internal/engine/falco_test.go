@@ -55,26 +55,30 @@ func TestOldFalcosAreTold(t *testing.T) {
 
 func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 	dir := t.TempDir()
-	f := &Falco{path: "/usr/bin/falco", container: "/usr/share/falco/plugins/libcontainer.so"}
-	config, paths, err := f.config(Request{
-		Capture:    "/c/a.scap",
-		Plugin:     "/p/libdatastaging.so",
+	file := func(name string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		return path
+	}
+	req := Request{
+		Capture:    file("a.scap"),
+		Plugin:     file("libdatastaging.so"),
 		InitConfig: json.RawMessage(`{"path":"a: ${HOME} $$ \"q\" \n # ü"}`),
-		Rules:      []string{"/r/1.yaml", "/r/2.yaml"},
-	}, dir)
+		Rules:      []string{file("1.yaml"), file("2.yaml")},
+	}
+	f := &Falco{path: "/usr/bin/falco", container: file("libcontainer.so")}
+	config, paths, err := f.config(req, dir)
 	require.NoError(t, err)
-	assert.Equal(t, []string{
-		"/c/a.scap", "/r/1.yaml", "/r/2.yaml", "/usr/share/falco/plugins/libcontainer.so", "/p/libdatastaging.so",
-	}, paths, "what a container has to see")
+	assert.Equal(t, []string{req.Capture, req.Rules[0], req.Rules[1], f.container, req.Plugin}, paths, "what a container has to see")
 
 	var c falcoConfig
 	require.NoError(t, json.Unmarshal(config, &c))
 	assert.Contains(t, string(config), `"config_files":[]`, "nothing of the machine's own configuration")
 	assert.Equal(t, "replay", c.Engine.Kind)
-	assert.Equal(t, "/c/a.scap", c.Engine.Replay.CaptureFile)
+	assert.Equal(t, req.Capture, c.Engine.Replay.CaptureFile)
 	assert.Equal(t, "all", c.RuleMatching)
 	assert.Equal(t, "debug", c.Priority)
-	assert.Equal(t, []string{"/r/1.yaml", "/r/2.yaml"}, c.RulesFiles)
+	assert.Equal(t, req.Rules, c.RulesFiles)
 	assert.Equal(t, []string{"container", "datastaging"}, c.LoadPlugins)
 	assert.Equal(t, []falcoAppendOutput{{ExtraFields: append([]string{"evt.num"}, containerFields...)}}, c.AppendOutput)
 	assert.True(t, c.StdoutOutput.Enabled)
@@ -87,9 +91,11 @@ func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 	assert.NotContains(t, c.Plugins[0].InitConfig, "/run/", "the container plugin asks no runtime of this machine")
 }
 
-func TestFalcoGetsNoPathThatItWouldChange(t *testing.T) {
+func TestFalcoGetsNoPathThatItWouldChangeOrPassOver(t *testing.T) {
 	_, _, err := new(Falco).config(Request{Capture: "/c/${HOME}.scap"}, t.TempDir())
 	assert.ErrorContains(t, err, "rename it")
+	_, _, err = new(Falco).config(Request{Capture: coreRules, Rules: []string{"no.yaml"}}, t.TempDir())
+	assert.ErrorContains(t, err, "no.yaml: no such file")
 }
 
 func TestFalcoImageSeesWhatItReadsAndNothingElse(t *testing.T) {
