@@ -46,7 +46,7 @@ func VerifyCapture(capture string) error {
 	return nil
 }
 
-// ReadSums reads the lines of sha256sum(1): file name to SHA-256 in lower-case hexadecimal.
+// ReadSums reads the lines of sha256sum(1): file name to SHA-256 in hexadecimal.
 func ReadSums(file string) (map[string]string, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -58,7 +58,7 @@ func ReadSums(file string) (map[string]string, error) {
 		if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != sha256.Size {
 			return nil, fmt.Errorf("%s:%d:1: not a checksum: write the line that sha256sum prints", file, i+1)
 		}
-		sums[strings.TrimLeft(name, " *")] = strings.ToLower(sum)
+		sums[strings.TrimLeft(name, " *")] = sum
 	}
 	return sums, nil
 }

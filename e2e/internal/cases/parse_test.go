@@ -152,6 +152,8 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 			[]string{`FILE:5:15: "HIGH" is no priority: write one of EMERGENCY, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFORMATIONAL, DEBUG`}},
 		{"a count that is negative", alert("    count: -1\n"),
 			[]string{`FILE:5:12: count is the number -1: write a whole number, or bounds such as {min: 1, max: 3}`}},
+		{"a count that no run reaches", alert("    count: 18446744073709551615\n"),
+			[]string{`FILE:5:12: count is the number 18446744073709551615: write a whole number, or bounds such as {min: 1, max: 3}`}},
 		{"a count that is a fraction", alert("    count: {min: 1.5}\n"), []string{`FILE:5:18: min is the number 1.5: write a whole number`}},
 		{"a count without a bound", alert("    count: {}\n"), []string{`FILE:5:12: count has no bound: write min, max or both`}},
 		{"a count upside down", alert("    count: {min: 3, max: 1}\n"), []string{`FILE:5:12: min 3 is greater than max 1: swap them`}},

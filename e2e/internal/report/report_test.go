@@ -54,7 +54,7 @@ func sample() Run {
 				"evt.num":                       json.Number("13043"),
 				"staging.dir":                   "/var/tmp/.x",
 				"proc.name":                     "curl",
-				"proc.cmdline":                  "curl \x1b[2J -T s.tgz",
+				"proc.cmdline":                  "curl \x1b[2J -T <s.tgz>",
 				"baseline.deviation[x_bytes]":   json.Number("4000"),
 				"baseline.observed[sent_bytes]": json.Number("4000"),
 			}},
@@ -127,6 +127,7 @@ func TestTheJSONDocumentKeepsItsKeysAndItsNumbers(t *testing.T) {
 	require.NoError(t, WriteJSON(&b, sample()))
 	golden(t, "report.json", b.String())
 	assert.Contains(t, b.String(), `"staging.external_bytes": 18446744073709551615`)
+	assert.Contains(t, b.String(), `-T <s.tgz>`, "as Falco writes it")
 
 	b.Reset()
 	require.NoError(t, WriteJSON(&b, Run{Engine: "falco"}))
