@@ -10,7 +10,7 @@ import (
 // sketch is a DDSketch of positive integers.
 //
 // The mapping from values to bins and back is sketches-go's. The bins are kept here, sorted: a uint64 falls into one of
-// 2,219 bins, so none ever has to be collapsed and merging is exact in any order, and a bin takes 8 bytes, where the
+// 2,218 bins, so none ever has to be collapsed and merging is exact in any order, and a bin takes 8 bytes, where the
 // library's smallest store takes pages of 256 bytes and its decoders trust the sizes that they read.
 type sketch struct {
 	bins  []bin
@@ -24,7 +24,7 @@ type bin struct {
 
 const (
 	accuracy = 0.01
-	maxIndex = 2218 // of the largest uint64
+	maxIndex = 2217 // of the largest uint64
 )
 
 // binning is never changed once made.
