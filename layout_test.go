@@ -52,11 +52,11 @@ func packages(t *testing.T) []goPackage {
 	var list []goPackage
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p goPackage
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
 			return list
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		p.ImportPath = strings.TrimPrefix(p.ImportPath, module)
 		list = append(list, p)
 	}

@@ -227,7 +227,7 @@ func (i *instance) drainAll() (err error) {
 func (i *instance) parse(raw []byte, num uint64) (err error) {
 	defer i.guard("parse", &err)
 	i.drain()
-	changed, err := decode.DecodeState(raw, num, &i.state)
+	changed, err := decode.Parse(raw, num, &i.state)
 	if err != nil {
 		i.c.malformed++
 		return err

@@ -248,7 +248,8 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 			p.holds.add(Packed, gathered, io.TS, w)
 		}
 		// A service that reads back what it keeps on its own volume stages nothing.
-		if f.Packed || f.Location != NoLocation && !(f.Location.OwnPlace() && f.Writer == p) {
+		itsOwn := f.Location.OwnPlace() && f.Writer == p
+		if f.Packed || f.Location != NoLocation && !itsOwn {
 			p.holds.add(Staged, gathered, io.TS, w)
 		}
 	case PipeKind:

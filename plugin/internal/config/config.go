@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -207,7 +208,7 @@ func (v *check) duration(key, value string, least, most time.Duration) time.Dura
 
 func (v *check) within(key string, value, least, most int) {
 	if value < least || value > most {
-		v.bad(key, fmt.Sprint(value), fmt.Sprintf("a number from %d to %d", least, most))
+		v.bad(key, strconv.Itoa(value), fmt.Sprintf("a number from %d to %d", least, most))
 	}
 }
 

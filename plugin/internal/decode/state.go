@@ -62,8 +62,8 @@ var (
 	ErrType = errors.New("not a state event")
 )
 
-// DecodeState reads one raw event into s and says whether it changed anything: a call that failed did not.
-func DecodeState(raw []byte, num uint64, s *State) (bool, error) {
+// Parse reads one raw event into s and says whether it changed anything: a call that failed did not.
+func Parse(raw []byte, num uint64, s *State) (bool, error) {
 	*s = State{Num: num}
 	var p params
 	if err := p.open(raw, s); err != nil {

@@ -83,7 +83,7 @@ func TestEveryKindOfRealStateEventIsDecoded(t *testing.T) {
 	for _, g := range readGolden(t) {
 		t.Run(g.name, func(t *testing.T) {
 			var s decode.State
-			changed, err := decode.DecodeState(g.raw, 7, &s)
+			changed, err := decode.Parse(g.raw, 7, &s)
 			require.NoError(t, err)
 			assert.Equal(t, g.want, show(&s, changed))
 			assert.EqualValues(t, 7, s.Num)
@@ -100,10 +100,10 @@ func TestAnEventCutShortIsAnErrorAtEveryByte(t *testing.T) {
 	for _, g := range readGolden(t) {
 		var s decode.State
 		for n := range g.raw {
-			_, err := decode.DecodeState(g.raw[:n], 1, &s)
+			_, err := decode.Parse(g.raw[:n], 1, &s)
 			if err == nil { // only what no field needs may be missing
 				var whole decode.State
-				_, _ = decode.DecodeState(g.raw, 1, &whole)
+				_, _ = decode.Parse(g.raw, 1, &whole)
 				assert.Equal(t, whole, s, "%s cut at %d of %d", g.name, n, len(g.raw))
 				continue
 			}
@@ -117,25 +117,25 @@ func TestLyingHeadersAreErrors(t *testing.T) {
 	t.Run("more parameters than bytes", func(t *testing.T) {
 		lie := slices.Clone(raw)
 		binary.NativeEndian.PutUint32(lie[22:], 1<<31)
-		_, err := decode.DecodeState(lie, 1, &decode.State{})
+		_, err := decode.Parse(lie, 1, &decode.State{})
 		assert.ErrorIs(t, err, decode.ErrShort)
 	})
 	t.Run("fewer parameters than the type has", func(t *testing.T) {
 		lie := slices.Clone(raw)
 		binary.NativeEndian.PutUint32(lie[22:], 0)
-		_, err := decode.DecodeState(lie, 1, &decode.State{})
+		_, err := decode.Parse(lie, 1, &decode.State{})
 		assert.ErrorIs(t, err, decode.ErrShort)
 	})
 	t.Run("a parameter longer than the event", func(t *testing.T) {
 		lie := slices.Clone(raw)
 		binary.NativeEndian.PutUint16(lie[26:], 0xffff)
-		_, err := decode.DecodeState(lie, 1, &decode.State{})
+		_, err := decode.Parse(lie, 1, &decode.State{})
 		assert.ErrorIs(t, err, decode.ErrShort)
 	})
 	t.Run("a type that is no state event", func(t *testing.T) {
 		lie := slices.Clone(raw)
 		binary.NativeEndian.PutUint16(lie[20:], uint16(schema.Read))
-		_, err := decode.DecodeState(lie, 1, &decode.State{})
+		_, err := decode.Parse(lie, 1, &decode.State{})
 		assert.ErrorIs(t, err, decode.ErrType)
 	})
 }
@@ -145,19 +145,19 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 	var s decode.State
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		for i := range events {
-			_, _ = decode.DecodeState(events[i].raw, 1, &s)
+			_, _ = decode.Parse(events[i].raw, 1, &s)
 		}
 	}))
 }
 
-// FuzzDecodeState holds that no bytes make the decoder panic and that what it returns lies within the event.
-func FuzzDecodeState(f *testing.F) {
+// FuzzParse holds that no bytes make the decoder panic and that what it returns lies within the event.
+func FuzzParse(f *testing.F) {
 	for _, g := range readGolden(f) {
 		f.Add(g.raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var s decode.State
-		changed, err := decode.DecodeState(raw, 1, &s)
+		changed, err := decode.Parse(raw, 1, &s)
 		if err != nil {
 			assert.False(t, changed)
 			return
@@ -166,15 +166,15 @@ func FuzzDecodeState(f *testing.F) {
 	})
 }
 
-// go test -bench=DecodeState -run=- ./plugin/internal/decode | benchstat -
-func BenchmarkDecodeState(b *testing.B) {
+// go test -bench=Parse -run=- ./plugin/internal/decode | benchstat -
+func BenchmarkParse(b *testing.B) {
 	for _, g := range readGolden(b) {
 		name, _, _ := strings.Cut(g.name, ",")
 		b.Run("type="+name, func(b *testing.B) {
 			var s decode.State
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = decode.DecodeState(g.raw, 1, &s)
+				_, _ = decode.Parse(g.raw, 1, &s)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package measure_test
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func TestOnce(t *testing.T) {
 	assert.True(t, a.Once("b", start))
 	assert.True(t, a.Once("a", start+minute))
 	for i := range 10_000 {
-		a.Once(fmt.Sprint(i), start)
+		a.Once(strconv.Itoa(i), start)
 	}
 	assert.True(t, a.Once("fresh", start), "a flood of keys stops no alert")
 }
@@ -211,7 +212,7 @@ func TestMinutesAreClosedWithTheirTotals(t *testing.T) {
 func TestAccountsAreBounded(t *testing.T) {
 	r := newRegistry(t)
 	for i := range 100 {
-		r.Account(&attribute.Container{ID: fmt.Sprint(i)})
+		r.Account(&attribute.Container{ID: strconv.Itoa(i)})
 	}
 	assert.EqualValues(t, 100-16, r.AccountsEvicted.Load())
 }

@@ -197,5 +197,6 @@ const (
 	FDMemfd  FDType = 20
 )
 
-// Flags of a descriptor, sinsp_fdinfo::flags in userspace/libsinsp/fdinfo.h.
-const FDRoleServer = 1 << 3 // the peer connected to us
+// FDRoleServer is set in the flags of a socket whose peer connected to us, sinsp_fdinfo::flags in
+// userspace/libsinsp/fdinfo.h.
+const FDRoleServer = 1 << 3
