@@ -44,13 +44,14 @@ type console struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], console{
+	status := run(ctx, os.Args[1:], console{
 		stdout:         os.Stdout,
 		stderr:         os.Stderr,
 		stdoutTerminal: isatty.IsTerminal(os.Stdout.Fd()),
 		stderrTerminal: isatty.IsTerminal(os.Stderr.Fd()),
-	}))
+	})
+	stop()
+	os.Exit(status)
 }
 
 // run is main with its surroundings as parameters; it returns the exit status.

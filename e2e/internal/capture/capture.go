@@ -174,10 +174,10 @@ type unzipper struct {
 func (u *unzipper) Read(p []byte) (int, error) {
 	for {
 		n, err := u.zr.Read(p)
-		if n > 0 && err == io.EOF {
-			err = nil // the end comes with the next call
+		if n > 0 && errors.Is(err, io.EOF) {
+			return n, nil // the end comes with the next call
 		}
-		if err != io.EOF || n > 0 {
+		if !errors.Is(err, io.EOF) {
 			return n, err
 		}
 		if !startsGzip(u.r) {

@@ -359,8 +359,8 @@ func FuzzRead(f *testing.F) {
 			require.False(t, sum.Last.Before(sum.First))
 			return
 		}
-		problem, ok := err.(*Error)
-		require.True(t, ok, "the error has its type: %v", err)
+		var problem *Error
+		require.ErrorAs(t, err, &problem)
 		require.NotEmpty(t, problem.Error())
 		require.LessOrEqual(t, problem.Events, sum.Events)
 		if problem.Problem != Truncated || sum.Compressed {

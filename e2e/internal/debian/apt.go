@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -208,7 +209,7 @@ func parsePlan(plan []byte, dir string) (debs []deb, size int64, err error) {
 		size += n
 	}
 	if len(debs) == 0 {
-		return nil, 0, fmt.Errorf("read apt's plan: it names no package")
+		return nil, 0, errors.New("read apt's plan: it names no package")
 	}
 	return debs, size, nil
 }

@@ -89,8 +89,8 @@ func findFalco(opts Options) (string, error) {
 		return path, nil
 	}
 	path, err := exec.LookPath("falco")
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		return "", nil
 	}
-	return path, nil
+	return path, err
 }
