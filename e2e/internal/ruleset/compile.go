@@ -254,8 +254,8 @@ func (v *compiledList) itemError(at int, err error) error {
 		"list %q (%s) holds an item that is no value: %s; put quotes inside the item, like '\"a=b\"'", v.name, v.pos, syntax.Msg)}
 }
 
-// checkNotInside looks for the list's name as a word inside a quoted text or a field's argument, where Falco puts the list's
-// items.
+// checkNotInside looks for the list's name as a word inside a text, which must be a quoted one then, or inside a field's
+// argument: Falco puts the list's items there.
 func (v *compiledList) checkNotInside(check *filter.Check) error {
 	var texts []*filter.Value
 	switch right := check.Right.(type) {
@@ -265,7 +265,7 @@ func (v *compiledList) checkNotInside(check *filter.Check) error {
 		texts = []*filter.Value{right}
 	}
 	for _, t := range texts {
-		if t.Quoted && v.isWordIn(t.Text) {
+		if v.isWordIn(t.Text) {
 			return v.insideError(t.At, "text", t.Text)
 		}
 	}

@@ -122,6 +122,7 @@ func TestParseRejects(t *testing.T) {
 		{"an unclosed transformer", "tolower(a.b = 1", 12, `expected ")"`},
 		{"val on the left", "val(a.b) = 1", 3, "unexpected"},
 		{"val of a transformer", "a.b = val(tolower(c.d))", 10, "without val"},
+		{"val of a text", `a.b = val("x")`, 10, "expected a field"},
 		{"an unclosed tuple", `join(",", (a.b, c.d) = 1`, 21, `expected ")"`},
 		{"a NUL byte", "a.b = \x00", 6, "NUL"},
 		{"bytes that are no text", "a.b = \xff", 6, "UTF-8"},
