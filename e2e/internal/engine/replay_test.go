@@ -17,6 +17,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
 	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 const (
@@ -200,6 +201,9 @@ func TestReplayErrorsSayWhatToChange(t *testing.T) {
 		{"a field of a plugin that is not there", Request{Capture: staging, Rules: []string{rules(rule("container.id = host", "x"))}}, "--engine falco"},
 		{"an output field that is none", Request{Capture: staging, Rules: []string{rules(rule("evt.type = open", "x %no.such"))}}, ":1:3: run the rule \"One\": sysdig: invalid formatting token no.such"},
 		{"a condition too long for an argument", Request{Capture: staging, Rules: []string{rules(rule(long, "x"))}}, "sysdig takes 131071"},
+		{"a plugin that the rules need", Request{Capture: staging, Rules: []string{rules(
+			"- required_plugin_versions:\n  - name: datastaging\n    version: 0.1.0\n" + rule("evt.type = open", "x"))}},
+			":2:5: the rules require plugin datastaging (>= 0.1.0): load it"},
 		{"no plugin", Request{Capture: staging, Plugin: "no.so", Rules: []string{coreRules}}, "find the plugin"},
 		{"a plugin that is no library", Request{Capture: staging, Plugin: library, Rules: []string{coreRules}}, "sysdig: cannot load plugin"},
 	} {
@@ -285,6 +289,16 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 	args, _, err = pluginArg(Request{})
 	require.NoError(t, err)
 	assert.Empty(t, args)
+}
+
+func TestPluginsNameAndVersionAreReadFromItsInfo(t *testing.T) {
+	name, version, err := parsePluginInfo([]byte("Name: datastaging\nDescription: x\nVersion: 0.1.0\nCapabilities: \n  - Event Parsing\n" +
+		"{\n  \"Version\": \"2.0.0\"\n}\n"))
+	require.NoError(t, err)
+	assert.Equal(t, "datastaging", name)
+	assert.Equal(t, ruleset.Version{0, 1, 0}, version)
+	_, _, err = parsePluginInfo(nil)
+	assert.Error(t, err)
 }
 
 func TestComplaintIsCutAfterItsFirstLines(t *testing.T) {

@@ -122,6 +122,9 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 	if err := replay.probe(ctx); err != nil {
 		return nil, err
 	}
+	if err := replay.checkPlugins(ctx, set); err != nil {
+		return nil, err
+	}
 	if len(rules) > 1 {
 		hit, err := replay.screen(ctx, rules)
 		if err != nil {
@@ -153,6 +156,42 @@ func (r *sysdigReplay) probe(ctx context.Context) error {
 	return r.pass(ctx, alert.FieldEventNumber+" > 0", "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
 		return errEnough
 	})
+}
+
+// checkPlugins holds the plugin against the rules' required_plugin_versions, as Falco does.
+func (r *sysdigReplay) checkPlugins(ctx context.Context, set *ruleset.Set) error {
+	if len(set.RequiredPlugins()) == 0 {
+		return nil
+	}
+	loaded := map[string]ruleset.Version{}
+	if len(r.plugin) > 0 {
+		path, _, _ := strings.Cut(r.plugin[1], ":")
+		out, err := r.command(ctx, "--plugin-info", path).Output()
+		if err != nil {
+			return fmt.Errorf("ask the plugin its version: %w", explain(ctx, err))
+		}
+		name, version, err := parsePluginInfo(out)
+		if err != nil {
+			return fmt.Errorf("ask the plugin its version: %w", err)
+		}
+		loaded[name] = version
+	}
+	return set.CheckPlugins(loaded)
+}
+
+// parsePluginInfo reads the lines "Name: NAME" and "Version: VERSION" of sysdig's --plugin-info.
+func parsePluginInfo(out []byte) (name string, version ruleset.Version, err error) {
+	text := ""
+	for line := range strings.Lines(string(out)) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ": "); {
+		case key == "Name" && name == "":
+			name = value
+		case key == "Version" && text == "":
+			text = value
+		}
+	}
+	version, err = ruleset.ParseVersion(text)
+	return name, version, err
 }
 
 // screen says whether any rule can match. It sees each rule's first match, and no match of it where there is none:
