@@ -32,9 +32,9 @@ import (
 //	set      form 1 | n | strings, if listed, or 8-byte hashes | n | (string | first minute | last - first)...
 //	seen     n runs | (from - end of the run before | length)...
 //
-// A format of our own because 40 % of protobuf's size for the same would be tags, and because every count that is read
-// is bounded by the bytes that remain, which generated decoders do not do. Digests are compressed each on its own, so that merging files
-// copies them unread.
+// A format of our own, because every count that is read is bounded by the bytes that remain, which the sketch library's
+// decoders do not do, and because it makes a bin two to three bytes. Digests are compressed each on its own, so merging
+// files copies them unread.
 const (
 	magic       = "dsbaseln"
 	version     = 1
