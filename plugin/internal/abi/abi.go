@@ -181,10 +181,11 @@ func (i *instance) start(in *C.ss_plugin_init_input) (err error) {
 	return err
 }
 
+// close does not drain the ring: libs frees its tables before it destroys a plugin, and the end of the capture has
+// emptied the ring.
 func (i *instance) close() (err error) {
 	defer i.guard("destroy", &err)
 	if i.handler != nil {
-		i.drain()
 		i.handler.Close()
 	}
 	return nil
