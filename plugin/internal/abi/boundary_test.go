@@ -228,6 +228,24 @@ func TestMalformedEventsAreCountedAndHarmless(t *testing.T) {
 	assert.ErrorContains(t, e.Parse(state, 2), "cut short")
 }
 
+func TestTheEndOfACaptureEmptiesTheRing(t *testing.T) {
+	e := newEngine(t, "")
+	require.NoError(t, e.ParseMany(write(start, tid, 7, scratch, "x"), 1, 10))
+	assert.Zero(t, e.Metrics()["transfers"])
+	require.NoError(t, e.CaptureClose())
+	assert.EqualValues(t, 10, e.Metrics()["transfers"])
+}
+
+// Libs frees its tables before it destroys plugins: a plugin that looked something up then would crash the agent.
+func TestDestroyingAPluginWithEventsLeftTouchesNoTable(t *testing.T) {
+	e, err := enginetest.Open(library)
+	require.NoError(t, err)
+	addProcess(e, tid)
+	require.NoError(t, e.Init(""))
+	require.NoError(t, e.ParseMany(write(start, tid, 7, scratch, "x"), 1, 10))
+	e.Close()
+}
+
 func TestInstancesInOneProcessShareNothing(t *testing.T) {
 	first, second := newEngine(t, ""), newEngine(t, `{"phase_bytes": 10}`)
 	raw := write(start, tid, 100, scratch, "x")

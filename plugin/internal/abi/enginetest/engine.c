@@ -171,6 +171,8 @@ et_engine* et_open(const char* path, char* err, int err_size) {
 	RESOLVE(get_parse_event_sources);
 	RESOLVE(parse_event);
 	RESOLVE(get_metrics);
+	RESOLVE(capture_open);
+	RESOLVE(capture_close);
 	RESOLVE(get_required_event_schema_version);
 #undef RESOLVE
 	return e;
@@ -203,6 +205,8 @@ int et_init(et_engine* e, const char* config) {
 const char* et_last_error(et_engine* e) { return e->api.get_last_error(e->plugin); }
 
 void et_close(et_engine* e) {
+	current = NULL;  // as libs does: the tables are gone before the plugin is
+	shown = NULL;
 	e->api.destroy(e->plugin);
 	free(e);  // the library stays: a Go runtime cannot be unloaded
 }
@@ -212,6 +216,12 @@ int et_parse(et_engine* e, const uint8_t* evt, uint64_t num) {
 	ss_plugin_event_parse_input parse = {.owner = (ss_plugin_owner_t*)e, .table_reader_ext = &reader};
 	current = e;
 	return e->api.parse_event(e->plugin, &in, &parse);
+}
+
+int et_capture_close(et_engine* e) {
+	ss_plugin_capture_listen_input in = {.owner = (ss_plugin_owner_t*)e, .table_reader_ext = &reader};
+	current = e;
+	return e->api.capture_close(e->plugin, &in);
 }
 
 int et_parse_many(et_engine* e, const uint8_t* evt, uint64_t first, uint64_t n) {

@@ -94,7 +94,10 @@ func (e *Engine) result(rc C.int) error {
 	return nil
 }
 
-// Close destroys the instance.
+// CaptureClose tells the plugin that the capture has ended.
+func (e *Engine) CaptureClose() error { return e.result(C.et_capture_close(e.c)) }
+
+// Close destroys the instance; the tables are gone by then.
 func (e *Engine) Close() { C.et_close(e.c) }
 
 // AddThread adds a thread to the table; what it names stays in memory as the engine's would.

@@ -44,5 +44,6 @@ int et_init(et_engine* e, const char* config);
 const char* et_last_error(et_engine* e);
 void et_close(et_engine* e);
 int et_parse(et_engine* e, const uint8_t* evt, uint64_t num);
+int et_capture_close(et_engine* e);
 int et_parse_many(et_engine* e, const uint8_t* evt, uint64_t first, uint64_t n);
 int et_extract(et_engine* e, const uint8_t* evt, uint64_t num, uint32_t id, uint32_t type, const char* key, uint64_t* u64, const char** str);
