@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+)
+
+// learnCmd learns a baseline from captures of what is normal.
+type learnCmd struct {
+	Captures []string `arg:"" name:"capture" help:"Capture files (.scap) of normal work, in any order."`
+	Out      string   `required:"" placeholder:"FILE" help:"Baseline file to write. One that is there is learned on."`
+	Node     string   `placeholder:"NAME" help:"Node that the baseline is of, for merging. Default: this host's name."`
+	Config   string   `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
+	Plugin   string   `type:"existingfile" placeholder:"FILE" help:"The plugin. Default: libdatastaging.so beside stagectl."`
+
+	Engine engineFlags `embed:""`
+}
+
+// nothing is a rules file whose rule never fires: learning needs no alert, and an engine needs a rule.
+const nothing = `- rule: Nothing
+  desc: Never fires.
+  condition: evt.num = 0
+  output: never
+  priority: DEBUG
+`
+
+// Run replays the captures one after the other through a plugin that learns, and writes the baseline when all are read.
+func (c learnCmd) Run(ctx context.Context, con console) error {
+	out, err := filepath.Abs(c.Out)
+	if err != nil {
+		return fmt.Errorf("learn: %w", err)
+	}
+	work, err := os.MkdirTemp(filepath.Dir(out), ".learn-")
+	if err != nil {
+		return fmt.Errorf("learn: make room beside %s: %w", c.Out, err)
+	}
+	defer os.RemoveAll(work)
+	learned, rules := filepath.Join(work, "baseline"), filepath.Join(work, "rules.yaml")
+	if err := os.WriteFile(rules, []byte(nothing), 0o600); err != nil {
+		return fmt.Errorf("learn: %w", err)
+	}
+	if err := carryOn(out, learned); err != nil {
+		return fmt.Errorf("learn: %w", err)
+	}
+
+	req := engine.Request{Rules: []string{rules}}
+	if req.InitConfig, err = readInitConfig(c.Config); err != nil {
+		return err
+	}
+	set := map[string]any{"mode": "learn", "file": learned}
+	if c.Node != "" {
+		set["node"] = c.Node
+	}
+	if req.InitConfig, err = withBaseline(req.InitConfig, set, nil); err != nil {
+		return err
+	}
+	if req.Plugin, err = (bundleFlags{Plugin: c.Plugin}).pluginPath(); err != nil {
+		return err
+	}
+	eng, err := c.Engine.open(ctx, con)
+	if err != nil {
+		return err
+	}
+	for _, req.Capture = range c.Captures {
+		if _, err := eng.Replay(ctx, req); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(learned); err != nil {
+		return errors.New("learn: nothing was learned; a baseline is made of whole minutes, and these captures have none")
+	}
+	if err := os.Rename(learned, out); err != nil {
+		return fmt.Errorf("learn: %w", err)
+	}
+	fmt.Fprintf(con.stderr, "baseline: %s\n", c.Out)
+	return nil
+}
+
+// carryOn copies a baseline that is there, so that a failure leaves it as it was.
+func carryOn(from, to string) error {
+	content, err := os.ReadFile(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o600)
+}
+
+// withBaseline returns an init_config whose baseline section has the values of set, and those of unless where it has
+// none of its own.
+func withBaseline(initConfig json.RawMessage, set, unless map[string]any) (json.RawMessage, error) {
+	var config, section map[string]any
+	if len(initConfig) > 0 {
+		if err := json.Unmarshal(initConfig, &config); err != nil {
+			return nil, fmt.Errorf("read the plugin's configuration: %w", err)
+		}
+	}
+	switch value := config["baseline"].(type) {
+	case nil:
+		section = map[string]any{}
+	case map[string]any:
+		section = value
+	default:
+		return nil, errors.New("read the plugin's configuration: baseline: want a mapping of option: value")
+	}
+	for key, value := range unless {
+		if _, ok := section[key]; !ok {
+			section[key] = value
+		}
+	}
+	for key, value := range set {
+		section[key] = value
+	}
+	if config == nil {
+		config = map[string]any{}
+	}
+	config["baseline"] = section
+	return json.Marshal(config)
+}
+
+// compareWith returns an init_config that compares with a baseline and learns nothing. A baseline that somebody names is
+// one to compare with, however short it was learned; without one nothing is read from or written to a file.
+func compareWith(baseline string, initConfig json.RawMessage) (json.RawMessage, error) {
+	if baseline == "" {
+		return initConfig, nil
+	}
+	path, err := filepath.Abs(baseline)
+	if err != nil {
+		return nil, fmt.Errorf("read baseline: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("read baseline: %w", err)
+	}
+	return withBaseline(initConfig,
+		map[string]any{"mode": "detect", "file": path},
+		map[string]any{"min_windows": 1, "learning_period": "0s"})
+}
+
+// refuseBaselineFile refuses an init_config that would write a baseline: a replay runs the plugin several times at once.
+func refuseBaselineFile(initConfig json.RawMessage) error {
+	var config struct {
+		Baseline struct {
+			Mode string `json:"mode"`
+			File string `json:"file"`
+		} `json:"baseline"`
+	}
+	if len(initConfig) == 0 || json.Unmarshal(initConfig, &config) != nil {
+		return nil // the plugin says what is wrong
+	}
+	if config.Baseline.File != "" && config.Baseline.Mode != "detect" {
+		return errors.New("the plugin's configuration: baseline.file would be written; learn with stagectl learn, and compare with --baseline FILE or mode detect")
+	}
+	return nil
+}
