@@ -328,7 +328,7 @@ func (c *compiler) compileRule(def *rule) {
 		c.report(err, def.output)
 		return
 	}
-	r.EventTypes = filter.EventTypesAll()
+	r.EventTypes = filter.AllEventTypes()
 	if r.Source == SyscallSource {
 		if r.EventTypes, err = filter.TypesOf(r.Expr); err != nil {
 			c.fail(&Error{def.condition.position(0), fmt.Sprintf("rule %q: %v", r.Name, err)})
@@ -338,80 +338,6 @@ func (c *compiler) compileRule(def *rule) {
 	r.Filter = r.Expr.String()
 	c.warnRule(r, def)
 	c.set.rules = append(c.set.rules, r)
-}
-
-// withExceptions returns the rule's condition with its exceptions as conditions, written as Falco writes them.
-func withExceptions(def *rule) (text, error) {
-	t := def.condition.clone()
-	if len(def.Exceptions) == 0 {
-		return t, nil
-	}
-	t.enclose()
-	for _, x := range def.Exceptions {
-		condition, err := x.condition()
-		if err != nil {
-			return t, &Error{x.Pos, fmt.Sprintf("rule %q: exception %q: %v", def.Name, x.Name, err)}
-		}
-		if condition != "" {
-			t.write(" and not "+condition, x.Pos)
-		}
-	}
-	return t, nil
-}
-
-// condition is "" where the exception has no values.
-func (x Exception) condition() (string, error) {
-	if len(x.Values) == 0 {
-		return "", nil
-	}
-	parts := make([]string, len(x.Values))
-	for i, value := range x.Values {
-		if !x.Fields.IsList {
-			if value.IsList {
-				return "", fmt.Errorf("a value of a single field is a list: write the values one by one, without brackets around them")
-			}
-			parts[i] = quoteItem(value.Text)
-			continue
-		}
-		if len(value.List) != len(x.Fields.List) {
-			return "", fmt.Errorf("a value has %d parts for %d fields: write [a, b] with one part for each field",
-				len(value.List), len(x.Fields.List))
-		}
-		checks := make([]string, len(value.List))
-		for k, part := range value.List {
-			text, err := operandText(x.Comps.List[k].Text, part)
-			if err != nil {
-				return "", err
-			}
-			checks[k] = x.Fields.List[k].Text + " " + x.Comps.List[k].Text + " " + text
-		}
-		parts[i] = "(" + strings.Join(checks, " and ") + ")"
-	}
-	if !x.Fields.IsList {
-		return "(" + x.Fields.Text + " " + x.Comps.Text + " (" + strings.Join(parts, ", ") + "))", nil
-	}
-	return "(" + strings.Join(parts, " or ") + ")", nil
-}
-
-// operandText is the right side of one check of an exception.
-func operandText(op string, value Entry) (string, error) {
-	if value.IsList {
-		items := make([]string, len(value.List))
-		for i, item := range value.List {
-			if item.IsList {
-				return "", fmt.Errorf("lists nest too deep: write [[a, b], c]")
-			}
-			items[i] = quoteItem(item.Text)
-		}
-		return "(" + strings.Join(items, ", ") + ")", nil
-	}
-	if !filter.IsListOperator(op) {
-		return quoteItem(value.Text), nil
-	}
-	if strings.HasPrefix(value.Text, "(") {
-		return value.Text, nil
-	}
-	return "(" + value.Text + ")", nil
 }
 
 // Fields that an engine without enter events has no use for, since Falco 0.42.

@@ -32,7 +32,7 @@ type File struct {
 
 // Set is the rules of some rules files.
 type Set struct {
-	// Warnings are what Falco warns about, in file order. They do not keep rules from running.
+	// Warnings are what Falco warns about: first what was found while reading, then while expanding. Rules run all the same.
 	Warnings []Warning
 
 	rules   []Rule
@@ -69,24 +69,6 @@ type Rule struct {
 func (r Rule) Fields() (condition, output []*filter.Field) {
 	return filter.Fields(r.Expr), r.Format.fields()
 }
-
-// Exception is one entry of a rule's exceptions.
-type Exception struct {
-	Name   string
-	Fields Entry // one field, or a list of them
-	Comps  Entry // the operator of each field
-	Values []Entry
-	Pos    Position
-}
-
-// Entry is a text or a list of entries.
-type Entry struct {
-	IsList bool
-	Text   string
-	List   []Entry
-}
-
-func (e Entry) isEmpty() bool { return e.IsList && len(e.List) == 0 || !e.IsList && e.Text == "" }
 
 // Load reads rules files in order; of a directory, its .yaml and .yml files by name. All errors of the files are returned
 // together, each a *Error with its position. Even then the set holds the rules that could be loaded.

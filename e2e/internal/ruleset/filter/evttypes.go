@@ -14,8 +14,8 @@ type EventTypes struct {
 	except bool // the set is every name but these
 }
 
-// EventTypesAll is the set of every event type.
-func EventTypesAll() EventTypes { return EventTypes{except: true} }
+// AllEventTypes is the set of every event type.
+func AllEventTypes() EventTypes { return EventTypes{except: true} }
 
 // All reports whether nothing restricts the event type.
 func (t EventTypes) All() bool { return t.except && len(t.names) == 0 }
@@ -104,7 +104,7 @@ func typesUnder(e Expr, negated bool) (EventTypes, error) {
 		}
 		return t, err
 	}
-	return EventTypesAll(), nil
+	return AllEventTypes(), nil
 }
 
 func typesOfTerms(terms []Expr, negated, union bool) (EventTypes, error) {
@@ -131,18 +131,18 @@ func typesOfCheck(c *Check) (t EventTypes, restricts bool, err error) {
 	switch c.Op {
 	case "=", "==", "!=", "in", "exists":
 	default:
-		return EventTypesAll(), false, nil
+		return AllEventTypes(), false, nil
 	}
 	if tr, ok := c.Left.(*Transform); ok && slices.ContainsFunc(AppendFields(nil, tr), isTypeField) {
 		return EventTypes{}, false, fmt.Errorf("%s hides the event type: compare evt.type without a transformer", tr)
 	}
 	f, ok := c.Left.(*Field)
 	if !ok || !isTypeField(f) {
-		return EventTypesAll(), false, nil
+		return AllEventTypes(), false, nil
 	}
 	switch right := c.Right.(type) {
 	case nil:
-		return EventTypesAll(), true, nil
+		return AllEventTypes(), true, nil
 	case *Value:
 		t = typesOf(right.Text)
 	case *List:
@@ -170,7 +170,7 @@ func typesOfEventNumber(c *Check) (t EventTypes, decided bool) {
 	if !ok || f.Name != "evt.num" || f.HasArg {
 		return EventTypes{}, false
 	}
-	none, all := EventTypes{}, EventTypesAll()
+	none, all := EventTypes{}, AllEventTypes()
 	switch right := c.Right.(type) {
 	case *List:
 		for _, v := range right.Items {

@@ -78,5 +78,5 @@ func TestEventTypesAnswers(t *testing.T) {
 	assert.False(t, types.All())
 	assert.True(t, EventTypes{}.Empty())
 	assert.False(t, EventTypes{}.Contains("a"))
-	assert.True(t, EventTypesAll().Contains("a"))
+	assert.True(t, AllEventTypes().Contains("a"))
 }
