@@ -33,13 +33,40 @@ const nothing = `- rule: Nothing
 
 // Run replays the captures one after the other through a plugin that learns, and writes the baseline when all are read.
 func (c learnCmd) Run(ctx context.Context, con console) error {
-	out, err := filepath.Abs(c.Out)
+	initConfig, err := readInitConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Node != "" {
+		if initConfig, err = withBaseline(initConfig, map[string]any{"node": c.Node}, nil); err != nil {
+			return err
+		}
+	}
+	plugin, err := (bundleFlags{Plugin: c.Plugin}).pluginPath()
+	if err != nil {
+		return err
+	}
+	eng, err := c.Engine.open(ctx, con)
+	if err != nil {
+		return err
+	}
+	if err := learn(ctx, eng, plugin, initConfig, c.Captures, c.Out); err != nil {
+		return err
+	}
+	fmt.Fprintf(con.stderr, "baseline: %s\n", c.Out)
+	return nil
+}
+
+// learn replays captures through a plugin that learns and writes the baseline to out, all of it or nothing. A baseline
+// that is at out already is learned on.
+func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig json.RawMessage, captures []string, out string) error {
+	out, err := filepath.Abs(out)
 	if err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
 	work, err := os.MkdirTemp(filepath.Dir(out), ".learn-")
 	if err != nil {
-		return fmt.Errorf("learn: make room beside %s: %w", c.Out, err)
+		return fmt.Errorf("learn: make room beside %s: %w", out, err)
 	}
 	defer os.RemoveAll(work)
 	learned, rules := filepath.Join(work, "baseline"), filepath.Join(work, "rules.yaml")
@@ -49,26 +76,11 @@ func (c learnCmd) Run(ctx context.Context, con console) error {
 	if err := carryOn(out, learned); err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
-
-	req := engine.Request{Rules: []string{rules}}
-	if req.InitConfig, err = readInitConfig(c.Config); err != nil {
+	req := engine.Request{Plugin: plugin, Rules: []string{rules}}
+	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn", "file": learned}, nil); err != nil {
 		return err
 	}
-	set := map[string]any{"mode": "learn", "file": learned}
-	if c.Node != "" {
-		set["node"] = c.Node
-	}
-	if req.InitConfig, err = withBaseline(req.InitConfig, set, nil); err != nil {
-		return err
-	}
-	if req.Plugin, err = (bundleFlags{Plugin: c.Plugin}).pluginPath(); err != nil {
-		return err
-	}
-	eng, err := c.Engine.open(ctx, con)
-	if err != nil {
-		return err
-	}
-	for _, req.Capture = range c.Captures {
+	for _, req.Capture = range captures {
 		if _, err := eng.Replay(ctx, req); err != nil {
 			return err
 		}
@@ -79,7 +91,6 @@ func (c learnCmd) Run(ctx context.Context, con console) error {
 	if err := os.Rename(learned, out); err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
-	fmt.Fprintf(con.stderr, "baseline: %s\n", c.Out)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
@@ -103,8 +105,10 @@ func checkCases(found []cases.Case, rules []string) error {
 	var errs []error
 	enabled := map[string][]string{} // names of the rules that can fire, by the case's own rules files, joined
 	for _, c := range found {
-		if err := cases.VerifyCapture(c.Capture); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
+		for _, capture := range append(c.Learn, c.Capture) {
+			if err := cases.VerifyCapture(capture); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
+			}
 		}
 		key := strings.Join(c.Rules, "\x00")
 		names, ok := enabled[key]
@@ -170,12 +174,32 @@ func (t tester) run(ctx context.Context, found []cases.Case, con console) (repor
 
 func (t tester) runCase(ctx context.Context, c cases.Case) report.Result {
 	start := time.Now()
-	alerts, err := t.engine.Replay(ctx, engine.Request{
-		Capture: c.Capture, Plugin: t.plugin, InitConfig: c.InitConfig, Rules: slices.Concat(t.rules, c.Rules),
-	})
+	alerts, err := t.replay(ctx, c)
 	res := report.Result{Case: c, Alerts: len(alerts), Elapsed: time.Since(start), Err: err}
 	if err == nil {
 		res.Verdict = verdict.Compare(c.Expect, alerts)
 	}
 	return res
+}
+
+// replay learns what the case says is normal, if it does, and replays its capture.
+func (t tester) replay(ctx context.Context, c cases.Case) ([]alert.Alert, error) {
+	req := engine.Request{
+		Capture: c.Capture, Plugin: t.plugin, InitConfig: c.InitConfig, Rules: slices.Concat(t.rules, c.Rules),
+	}
+	if len(c.Learn) > 0 {
+		work, err := os.MkdirTemp("", "stagectl-test-")
+		if err != nil {
+			return nil, fmt.Errorf("learn: %w", err)
+		}
+		defer os.RemoveAll(work)
+		baseline := filepath.Join(work, "baseline")
+		if err := learn(ctx, t.engine, t.plugin, c.InitConfig, c.Learn, baseline); err != nil {
+			return nil, err
+		}
+		if req.InitConfig, err = compareWith(baseline, c.InitConfig); err != nil {
+			return nil, err
+		}
+	}
+	return t.engine.Replay(ctx, req)
 }

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	caseKeys  = []string{"name", "description", "capture", "init_config", "rules", "expect"}
+	caseKeys  = []string{"name", "description", "learn", "capture", "init_config", "rules", "expect"}
 	alertKeys = []string{"rule", "priority", "count", "fields"}
 	boundKeys = []string{"min", "max", "contains", "matches", "one_of"}
 	countKeys = []string{"min", "max"}
@@ -105,6 +105,12 @@ func (d *decoder) caseOf(n ast.Node) Case {
 	}
 	if v := m["description"]; v != nil {
 		c.Description = d.text(v, "description")
+	}
+	if v := m["learn"]; v != nil {
+		captures, _ := d.list(v, "learn", "a list of paths of .scap files, relative to this file")
+		for _, l := range captures {
+			c.Learn = append(c.Learn, d.path(l, "learn"))
+		}
 	}
 	if v := d.required(n, m, "capture", "write the path of a .scap file, relative to this file"); v != nil {
 		// A list is kept for the replay of several captures one after another.
