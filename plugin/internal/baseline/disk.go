@@ -97,7 +97,8 @@ func ReadFile(path string) (*File, error) {
 // WriteFile writes a baseline file as a Store does: whole or not at all, the previous generation kept beside it.
 func WriteFile(path string, f *File) error { return write(osFilesystem{}, path, f.Encode()) }
 
-// Open makes a store of the file at path, an empty one where there is none. With an empty path nothing is kept.
+// Open makes a store of the file at path, an empty one where there is none. With an empty path nothing is kept. The file
+// is the store's as long as that is used: it does not notice what others write there.
 //
 // A damaged file is renamed to path.damaged-1 (2, ...) and the previous generation, path.prev, is used. That is not an
 // error: the warnings tell it. A file of another version or schema, or one that cannot be read, is an error, and nothing
@@ -186,8 +187,8 @@ func setAside(path string) (string, error) {
 // keeper saves a store beside its work.
 //
 // A save is of the moment that it was begun at. Encoding all profiles at once would hold up the events, so each call
-// of Observe encodes a few, and one that is about to change is encoded first. What is encoded then is compressed and written by
-// a goroutine that shares nothing with the owner but that buffer.
+// of Observe encodes a few, and one that is about to change is encoded first. What is encoded is handed to a
+// goroutine that compresses and writes it.
 type keeper struct {
 	path       string
 	fsys       filesystem
@@ -196,23 +197,28 @@ type keeper struct {
 
 	pass    uint64     // number of the save that profiles are encoded for; 0 for none yet
 	left    []*profile // to be encoded
-	encoded []span
-	buf     writer
-	busy    bool // from the beginning of a save until its file is written
+	encoded []encoded
+	chunk   writer // the latest of the buffers that they lie in
+	busy    bool   // from the beginning of a save until its file is written
 	done    chan error
 	changed bool // since the last save began
 
 	lastErr atomic.Pointer[error]
 }
 
-// span is one encoded record.
-type span struct {
+// encoded is one encoded record.
+type encoded struct {
 	workload string
-	from, to int
+	record   []byte
 }
 
-// saveStep is how many profiles are encoded at a time.
-const saveStep = 16
+// A step of a save encodes so many profiles, and no more after so many bytes: some 50 µs. The buffers are no larger than
+// a few records, for growing a large one takes milliseconds.
+const (
+	saveStep      = 16
+	saveStepBytes = 16 << 10
+	chunkSize     = 64 << 10
+)
 
 // Save begins to save what is known now; now is the wall clock's time. It reports false when there is nothing to save:
 // no path, mode Detect, nothing changed, or the save before is not finished. Errors come from SaveError and from Close.
@@ -235,8 +241,7 @@ func (s *Store) begin(now time.Time) {
 	for _, p := range s.profiles {
 		k.left = append(k.left, p)
 	}
-	k.encoded = make([]span, 0, len(k.left))
-	k.buf.buf = make([]byte, 0, cap(k.buf.buf))
+	k.encoded = make([]encoded, 0, len(k.left))
 	k.done = make(chan error, 1)
 }
 
@@ -247,14 +252,19 @@ func (s *Store) keep(p *profile) {
 	}
 }
 
-func (k *keeper) encode(p *profile) {
+// encode returns the size of what it encoded.
+func (k *keeper) encode(p *profile) int {
 	p.saved = k.pass
 	if p.own.blank() {
-		return
+		return 0
 	}
-	from := len(k.buf.buf)
-	p.own.encode(&k.buf)
-	k.encoded = append(k.encoded, span{p.own.workload, from, len(k.buf.buf)})
+	if cap(k.chunk.buf)-len(k.chunk.buf) < saveStepBytes {
+		k.chunk.buf = make([]byte, 0, chunkSize)
+	}
+	from := len(k.chunk.buf)
+	p.own.encode(&k.chunk)
+	k.encoded = append(k.encoded, encoded{p.own.workload, k.chunk.buf[from:]})
+	return len(k.chunk.buf) - from
 }
 
 // blank reports whether this node knows nothing of the workload.
@@ -267,23 +277,24 @@ func (s *Store) saveSome() {
 		s.finished()
 		return
 	}
-	for range min(saveStep, len(k.left)) {
+	for n, size := 0, 0; n < saveStep && size < saveStepBytes && len(k.left) > 0; n++ {
 		last := len(k.left) - 1
 		p := k.left[last]
 		k.left[last] = nil
 		k.left = k.left[:last]
 		if p.saved < k.pass {
-			k.encode(p)
+			size += k.encode(p)
 		}
 	}
 	if len(k.left) == 0 {
-		go s.writeOut(k.encoded, k.buf.buf, node{s.cfg.Node, k.generation}, k.done)
+		go s.writeOut(k.encoded, node{s.cfg.Node, k.generation}, k.done)
+		k.encoded, k.chunk.buf = nil, nil
 	}
 }
 
 // writeOut runs beside the owner.
-func (s *Store) writeOut(encoded []span, buf []byte, n node, done chan<- error) {
-	size, err := s.writeTo(encoded, buf, n)
+func (s *Store) writeOut(records []encoded, n node, done chan<- error) {
+	size, err := s.writeTo(records, n)
 	if err != nil {
 		s.Stats.SaveErrors.Add(1)
 	} else {
@@ -294,13 +305,16 @@ func (s *Store) writeOut(encoded []span, buf []byte, n node, done chan<- error) 
 	done <- err
 }
 
-func (s *Store) writeTo(encoded []span, buf []byte, n node) (size int, err error) {
-	slices.SortFunc(encoded, func(a, b span) int { return strings.Compare(a.workload, b.workload) })
-	sorted := make([]byte, 0, len(buf))
-	for _, e := range encoded {
-		sorted = append(sorted, buf[e.from:e.to]...)
+func (s *Store) writeTo(records []encoded, n node) (size int, err error) {
+	slices.SortFunc(records, func(a, b encoded) int { return strings.Compare(a.workload, b.workload) })
+	for _, e := range records {
+		size += len(e.record)
 	}
-	d, err := newDigest(n, nil, len(encoded), sorted)
+	sorted := make([]byte, 0, size)
+	for _, e := range records {
+		sorted = append(sorted, e.record...)
+	}
+	d, err := newDigest(n, nil, len(records), sorted)
 	if err != nil {
 		return 0, err
 	}

@@ -61,18 +61,21 @@ func Merge(files ...*File) (*File, error) {
 			folded = append(folded, d)
 		}
 	}
-	covered := map[string]bool{} // ids of digests that another one stands for
+	covered := map[string]bool{} // ids of digests that a compacted one stands for
 	for _, d := range all {
 		for _, c := range folded {
-			if c == d || covered[c.id] {
+			if c != d && c.holds(d) {
+				covered[d.id] = true
+			}
+		}
+	}
+	for _, c := range folded {
+		for _, d := range all {
+			if c == d || covered[c.id] || covered[d.id] {
 				continue
 			}
-			switch shared, older := c.covers(d); {
-			case shared == "":
-			case older:
-				return nil, fmt.Errorf("%w: %s is part of %s and newer or only in part there; merge the nodes' own files", ErrOverlap, shared, c.id)
-			default:
-				covered[d.id] = true
+			if id, shared := c.shares(d); shared {
+				return nil, fmt.Errorf("%w: %s is a part of %s and cannot be taken out, and of %s too; merge the nodes' own files", ErrOverlap, id, c.id, d.id)
 			}
 		}
 	}
@@ -92,27 +95,39 @@ func (d *digest) compare(o *digest) int {
 		bytes.Compare(d.compressed, o.compressed))
 }
 
-// covers compares a compacted digest with another one. It returns the id of a node that both count, empty when there is
-// none, and whether the other has more than c of any.
-func (c *digest) covers(d *digest) (shared string, more bool) {
-	nodes := d.includes
-	if len(nodes) == 0 {
-		nodes = []node{d.node}
+// nodes returns whose contributions a digest counts.
+func (d *digest) nodes() []node {
+	if len(d.includes) > 0 {
+		return d.includes
 	}
-	for _, n := range nodes {
-		i, found := slices.BinarySearchFunc(c.includes, n.id, func(n node, id string) int { return strings.Compare(n.id, id) })
-		switch {
-		case found && n.generation <= c.includes[i].generation:
-			if shared == "" {
-				shared = n.id
-			}
-		case found:
-			shared, more = n.id, true
-		default:
-			more = true
+	return []node{d.node}
+}
+
+// part returns a compacted digest's generation of a node.
+func (d *digest) part(id string) (generation uint64, found bool) {
+	i, found := slices.BinarySearchFunc(d.includes, id, func(n node, id string) int { return strings.Compare(n.id, id) })
+	if found {
+		generation = d.includes[i].generation
+	}
+	return generation, found
+}
+
+// holds reports whether a compacted digest counts everything that another one does.
+func (d *digest) holds(o *digest) bool {
+	return !slices.ContainsFunc(o.nodes(), func(n node) bool {
+		generation, found := d.part(n.id)
+		return !found || generation < n.generation
+	})
+}
+
+// shares returns a node that a compacted digest and another one both count.
+func (d *digest) shares(o *digest) (id string, shared bool) {
+	for _, n := range o.nodes() {
+		if _, found := d.part(n.id); found {
+			return n.id, true
 		}
 	}
-	return shared, more && shared != ""
+	return "", false
 }
 
 // Compact folds the digests into one, much smaller where nodes run the same workloads. Single nodes cannot be replaced
@@ -127,13 +142,9 @@ func (f *File) Compact() (*File, error) {
 	}
 	var includes []node
 	var newest uint64
-	for _, d := range f.digests {
-		newest = max(newest, d.generation)
-		if len(d.includes) > 0 {
-			includes = append(includes, d.includes...)
-		} else {
-			includes = append(includes, d.node)
-		}
+	for i := range f.digests {
+		newest = max(newest, f.digests[i].generation)
+		includes = append(includes, f.digests[i].nodes()...)
 	}
 	slices.SortFunc(includes, func(a, b node) int { return strings.Compare(a.id, b.id) })
 	h := xxhash.New()
@@ -296,8 +307,11 @@ func (r *record) describe() *Workload {
 	}
 	for m := range w.Metrics {
 		var all sketch
-		all.merge(&r.day.reference.sketches[m])
-		all.merge(&r.day.later.sketches[m])
+		for _, part := range []*sketch{r.day.reference.sketches[m], r.day.later.sketches[m]} {
+			if part != nil {
+				all.merge(part)
+			}
+		}
 		q := quantiles([]*sketch{&all})
 		d := Distribution{Active: all.count, P50: toUint(q[0]), P84: toUint(q[1]), P99: toUint(q[2])}
 		for _, b := range all.bins {

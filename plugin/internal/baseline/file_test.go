@@ -119,12 +119,19 @@ func TestCompactedFiles(t *testing.T) {
 	assert.Len(t, merge(t, ab, c1).Nodes(), 2, "another node's is added")
 	_, err = Merge(ab, a2)
 	require.ErrorIs(t, err, ErrOverlap)
-	assert.ErrorContains(t, err, "a is part of compact-")
+	assert.ErrorContains(t, err, "a is a part of compact-")
 
 	abc, err := merge(t, ab, c1).Compact()
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a", "b", "c"}, abc.Nodes()[0].Includes)
 	assert.Equal(t, abc.Encode(), merge(t, ab, abc, c1).Encode(), "one that is in another adds nothing")
+	for i := range 8 { // whichever of the two ids comes first
+		x := merge(t, ab, nodeFile(t, fmt.Sprint("x", i), 1, 1, 1))
+		x, err := x.Compact()
+		require.NoError(t, err)
+		assert.Equal(t, x.Encode(), merge(t, ab, x).Encode())
+		assert.Equal(t, x.Encode(), merge(t, x, b1, ab).Encode())
+	}
 	bc, err := merge(t, b1, c1).Compact()
 	require.NoError(t, err)
 	_, err = Merge(ab, bc)

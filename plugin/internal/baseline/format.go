@@ -122,6 +122,11 @@ func (r *reader) upTo(limit uint64) uint64 {
 // count reads how many things follow, each of which takes at least size bytes.
 func (r *reader) count(size int) int { return int(r.upTo(uint64(len(r.buf) / size))) }
 
+// few reads a count that has a limit of its own as well.
+func (r *reader) few(size, limit int) int {
+	return int(r.upTo(uint64(min(len(r.buf)/size, limit))))
+}
+
 func (r *reader) bytes(n int) []byte {
 	if n > len(r.buf) {
 		r.fail("an end too early")
@@ -352,12 +357,8 @@ func decodeRecord(r *reader) *record {
 			out.sets[d].decode(&in)
 		}
 	}
-	n := in.count(2)
-	if n > maxRuns {
-		in.fail("too many runs")
-	}
 	end := uint64(0)
-	for i := range n {
+	for i := range in.few(2, maxRuns) {
 		from := end + in.upTo(math.MaxUint32-end)
 		end = from + in.upTo(math.MaxUint32-from)
 		if in.err != nil {
@@ -392,19 +393,18 @@ func (s *series) encode(w *writer) {
 	w.uint(s.windows)
 	var metrics uint64
 	for m := range s.sketches {
-		if len(s.sketches[m].bins) > 0 {
+		if s.sketches[m] != nil {
 			metrics |= 1 << m
 		}
 	}
 	w.uint(metrics)
-	for m := range s.sketches {
-		if metrics&(1<<m) == 0 {
+	for _, sketch := range s.sketches {
+		if sketch == nil {
 			continue
 		}
-		bins := s.sketches[m].bins
-		w.uint(uint64(len(bins)))
+		w.uint(uint64(len(sketch.bins)))
 		before := uint16(0)
-		for _, b := range bins {
+		for _, b := range sketch.bins {
 			w.uint(uint64(b.index - before))
 			w.uint(uint64(b.count))
 			before = b.index
@@ -416,7 +416,7 @@ func (s *series) decode(r *reader) {
 	s.windows = r.uint()
 	for m, metrics := 0, r.upTo(1<<NumMetrics-1); metrics > 0; m, metrics = m+1, metrics>>1 {
 		if metrics&1 != 0 {
-			s.sketches[m].decode(r)
+			s.sketch(m).decode(r)
 		}
 	}
 }
@@ -468,16 +468,14 @@ func (s *set) decode(r *reader) {
 	}
 	switch s.form {
 	case listed:
-		n := min(r.count(1), maxListed)
-		for range n {
+		for range r.few(1, maxListed) {
 			s.values = append(s.values, r.text())
 		}
 		if !ascending(s.values) {
 			r.fail("values out of order")
 		}
 	case hashed:
-		n := min(r.count(8), maxHashed)
-		for range n {
+		for range r.few(8, maxHashed) {
 			s.hashes = append(s.hashes, r.fixed())
 		}
 		if !ascending(s.hashes) {
@@ -488,8 +486,7 @@ func (s *set) decode(r *reader) {
 	default:
 		r.fail("an unknown form of set")
 	}
-	n := min(r.count(3), maxTrial)
-	for range n {
+	for range r.few(3, maxTrial) {
 		c := candidate{value: r.text(), first: r.minute()}
 		c.last = c.first + minute(r.upTo(uint64(math.MaxUint32-c.first)))
 		if k := len(s.trial); k > 0 && s.trial[k-1].value >= c.value {

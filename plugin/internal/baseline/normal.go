@@ -67,28 +67,48 @@ func weight(windows uint64) float64 {
 
 // series is what was learned from some windows.
 type series struct {
-	windows  uint64 // all, silent ones too
-	sketches [NumMetrics]sketch
+	windows  uint64              // all, silent ones too
+	sketches [NumMetrics]*sketch // nil where the metric never was active
+}
+
+// sketch returns a metric's sketch, a new one where there is none.
+func (s *series) sketch(m int) *sketch {
+	if s.sketches[m] == nil {
+		s.sketches[m] = &sketch{}
+	}
+	return s.sketches[m]
 }
 
 func (s *series) add(indices *indices) {
 	s.windows++
 	for m, index := range indices {
 		if index != silent {
-			s.sketches[m].add(index, 1)
+			s.sketch(m).add(index, 1)
 		}
 	}
 }
 
 func (s *series) merge(o *series) {
 	s.windows += o.windows
-	for m := range s.sketches {
-		s.sketches[m].merge(&o.sketches[m])
+	for m, sketch := range o.sketches {
+		if sketch != nil {
+			s.sketch(m).merge(sketch)
+		}
 	}
 }
 
 // indices are the bins of a window's totals.
 type indices [NumMetrics]uint16
+
+// coarse returns indices that are four times as coarse: 4 % off at most.
+func (in indices) coarse() indices {
+	for m, index := range in {
+		if index != silent {
+			in[m] = index&^3 + 2
+		}
+	}
+	return in
+}
 
 const silent = math.MaxUint16
 
@@ -129,25 +149,31 @@ func (p *parts) windows() (n uint64) {
 func (p *parts) normal(m Metric) normal {
 	var sketches [maxParts]*sketch
 	var windows, active uint64
-	for i, s := range p.series[:p.n] {
-		sketches[i] = &s.sketches[m]
+	n := 0
+	for _, s := range p.series[:p.n] {
 		windows += s.windows
-		active += s.sketches[m].count
+		if sketch := s.sketches[m]; sketch != nil {
+			active += sketch.count
+			sketches[n] = sketch
+			n++
+		}
 	}
 	if active == 0 {
 		return silence(m)
 	}
-	q := quantiles(sketches[:p.n])
-	n := normal{median: lg(q[0]), tail: lg(q[2])}
-	n.spread = max(lg(q[1])-n.median, leastSpread)
+	q := quantiles(sketches[:n])
+	own := normal{median: lg(q[0]), tail: lg(q[2])}
+	own.spread = max(lg(q[1])-own.median, leastSpread)
 	quiet := float64(windows-min(windows, active)) / float64(windows)
-	return mix(n, silence(m), 1-quiet*math.Exp2(-float64(active)/activeHalving))
+	return mix(own, silence(m), 1-quiet*math.Exp2(-float64(active)/activeHalving))
 }
 
 // aggregate is what was learned of many workloads, to lean on.
 type aggregate struct {
 	series
 	version uint64 // grows with every change
+	image   string // whose workloads these are; empty for the pool
+	users   int    // profiles that lean on it
 
 	cached        normals
 	cachedVersion uint64

@@ -50,7 +50,7 @@ type Config struct {
 	Drift       Drift
 	Probation   time.Duration // how long a value first seen after the learning period stays new
 
-	MaxWorkloads int
+	MaxWorkloads int // more are kept only if the file that is opened has more
 }
 
 // Reportable says what windows of learned workloads a rule would report. They are not learned.

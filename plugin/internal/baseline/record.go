@@ -44,10 +44,12 @@ func (r *record) learn(at minute, totals *indices, hours, later bool) {
 	if !hours {
 		return
 	}
+	// Twenty-four times as many sketches need not be as fine: 4 % are a tenth of the least spread.
+	coarse := totals.coarse()
 	if h := r.hour(at.hour()); later {
-		h.later.add(totals)
+		h.later.add(&coarse)
 	} else {
-		h.reference.add(totals)
+		h.reference.add(&coarse)
 	}
 }
 

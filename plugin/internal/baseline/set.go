@@ -11,10 +11,10 @@ import (
 
 // set remembers the values of one dimension.
 //
-// Up to maxListed values are listed. More are kept as 64-bit hashes, which is approximate: a value is taken for a known
-// one by accident once in 10^15, and values can no longer be named. More than maxHashed make the set full: everything
-// counts as known, for a workload that meets ever new values cannot be surprised by one. Each form is a function of the values alone, so
-// the union of sets is commutative, associative and idempotent.
+// Up to maxListed values are listed. More are kept as 64-bit hashes (XXH64), which is approximate: values can no longer
+// be named, and a value is taken for a known one by accident once in 10^15, though one could be made for that. More than
+// maxHashed make the set full: everything counts as known, for a workload that meets ever new values cannot be surprised
+// by one. The form is a function of the values alone, so the union of sets is commutative, associative and idempotent.
 type set struct {
 	form   form
 	values []string // of a listed set, sorted

@@ -7,7 +7,7 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// sketch is a DDSketch of positive integers.
+// sketch is a DDSketch of positive integers. A nil one is empty.
 //
 // The mapping from values to bins and back is sketches-go's. The bins are kept here, sorted: a uint64 falls into one of
 // 2,218 bins, so none ever has to be collapsed and merging is exact in any order, and a bin takes 8 bytes, where the
@@ -42,14 +42,24 @@ func indexOf(x uint64) uint16 { return uint16(binning.Index(float64(x))) }
 // valueOf returns the value that is within the accuracy of everything in a bin.
 func valueOf(index uint16) float64 { return binning.Value(int(index)) }
 
+// add counts a value's bin.
 func (s *sketch) add(index uint16, count uint32) {
 	i, found := slices.BinarySearchFunc(s.bins, index, func(b bin, index uint16) int { return int(b.index) - int(index) })
-	if found {
-		s.bins[i].count = saturate(s.bins[i].count, count)
-	} else {
-		s.bins = slices.Insert(s.bins, i, bin{index, count})
+	if !found {
+		s.bins = slices.Insert(s.roomy(), i, bin{index: index})
 	}
-	s.count += uint64(count)
+	before := s.bins[i].count
+	s.bins[i].count = saturate(before, count)
+	s.count += uint64(s.bins[i].count - before)
+}
+
+// roomy returns the bins with room for one more. Thousands of sketches grow slowly, so they grow by an eighth and not
+// by half.
+func (s *sketch) roomy() []bin {
+	if len(s.bins) < cap(s.bins) {
+		return s.bins
+	}
+	return append(make([]bin, 0, len(s.bins)+len(s.bins)/8+4), s.bins...)
 }
 
 func saturate(a, b uint32) uint32 {
@@ -61,14 +71,6 @@ func saturate(a, b uint32) uint32 {
 
 // merge adds what o holds.
 func (s *sketch) merge(o *sketch) {
-	switch {
-	case len(o.bins) == 0:
-		return
-	case len(s.bins) == 0:
-		s.bins = slices.Clone(o.bins)
-		s.count += o.count
-		return
-	}
 	merged := make([]bin, 0, len(s.bins)+len(o.bins))
 	i, j := 0, 0
 	for i < len(s.bins) && j < len(o.bins) {
@@ -87,8 +89,11 @@ func (s *sketch) merge(o *sketch) {
 		}
 	}
 	merged = append(merged, s.bins[i:]...)
-	s.bins = append(merged, o.bins[j:]...)
-	s.count += o.count
+	s.bins = slices.Clip(append(merged, o.bins[j:]...))
+	s.count = 0
+	for _, b := range s.bins {
+		s.count += uint64(b.count)
+	}
 }
 
 // permilles are the quantiles that make a normal.
@@ -98,12 +103,14 @@ var permilles = [3]uint64{500, 840, 990}
 func quantiles(sketches []*sketch) (q [len(permilles)]float64) {
 	var count uint64
 	for _, s := range sketches {
-		for _, b := range s.bins {
-			count += uint64(b.count)
-		}
+		count += s.count
 	}
 	if count == 0 {
 		return q
+	}
+	var ranks [len(permilles)]uint64
+	for i, permille := range permilles {
+		ranks[i] = rank(permille, count)
 	}
 	// The sorted bins of all sketches are walked at once, so nothing is merged for a look.
 	var at [maxParts]int
@@ -122,9 +129,9 @@ func quantiles(sketches []*sketch) (q [len(permilles)]float64) {
 				at[i]++
 			}
 		}
-		for passed >= rank(permilles[next], count) {
+		for passed >= ranks[next] {
 			q[next] = valueOf(least)
-			if next++; next == len(permilles) {
+			if next++; next == len(ranks) {
 				return q
 			}
 		}

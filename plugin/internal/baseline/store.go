@@ -102,9 +102,10 @@ type profile struct {
 	calendars []*calendar
 	drops     float64 // share of the latest windows that lost events, an exponential average over dropWindows
 
-	version uint64
+	version uint64 // grows with every change
 	cached  struct {
 		normals
+		has                  uint16 // the metrics that are in it, as bits
 		version, image, pool uint64
 		hour                 int
 	}
@@ -181,9 +182,10 @@ func (s *Store) newProfile(workload, image string) *profile {
 	if image != "" {
 		a, ok := s.images[image]
 		if !ok {
-			a = &aggregate{}
+			a = &aggregate{image: image}
 			s.images[image] = a
 		}
+		a.users++
 		p.image = a
 	}
 	s.profiles[workload] = p
@@ -297,7 +299,6 @@ func (s *Store) observe(w *Window) Outcome {
 			s.evict()
 		}
 		p = s.newProfile(strings.Clone(w.Workload), strings.Clone(w.Image))
-		p.saved = s.disk.pass // what is new is not in the save that runs
 	}
 	s.keep(p)
 	at := minuteOf(w.Start)
@@ -381,8 +382,12 @@ func (s *Store) evict() {
 			victim = p
 		}
 	}
-	s.keep(victim)
 	delete(s.profiles, victim.own.workload)
+	if a := victim.image; a != nil {
+		if a.users--; a.users == 0 {
+			delete(s.images, a.image)
+		}
+	}
 	s.Stats.WorkloadsEvicted.Add(1)
 }
 
@@ -409,8 +414,8 @@ func (s *Store) SetBlind(blind bool) { s.blind = blind }
 // Len returns how many workloads are known.
 func (s *Store) Len() int { return len(s.profiles) }
 
-// normals returns a profile's normals in an hour of the day. Valid until the next Observe.
-func (s *Store) normals(p *profile, hour int) *normals {
+// normal returns what is normal of a profile's metric in an hour of the day.
+func (s *Store) normal(p *profile, m Metric, hour int) normal {
 	c := &p.cached
 	if !s.cfg.Hours {
 		hour = 0
@@ -420,15 +425,17 @@ func (s *Store) normals(p *profile, hour int) *normals {
 		image = p.image.version
 	}
 	independent := p.windows() >= independentFrom
-	if c.version == p.version && c.hour == hour && (independent || c.pool == s.pool.version && c.image == image) {
-		return &c.normals
+	if c.version != p.version || c.hour != hour || !independent && (c.pool != s.pool.version || c.image != image) {
+		c.has, c.version, c.hour, c.pool, c.image = 0, p.version, hour, s.pool.version, image
 	}
-	c.version, c.hour, c.pool, c.image = p.version, hour, s.pool.version, image
-	s.compute(p, hour, &c.normals)
-	return &c.normals
+	if c.has&(1<<m) == 0 {
+		c.has |= 1 << m
+		c.normals[m] = s.compute(p, m, hour)
+	}
+	return c.normals[m]
 }
 
-func (s *Store) compute(p *profile, hour int, out *normals) {
+func (s *Store) compute(p *profile, m Metric, hour int) normal {
 	var all, reference, hourAll, hourReference parts
 	for _, r := range [...]*record{p.own, p.others} {
 		if r == nil {
@@ -444,20 +451,30 @@ func (s *Store) compute(p *profile, hour int, out *normals) {
 			hourAll.add(&h.later)
 		}
 	}
-	lean := s.pool.normals(nil)
+	n := of(&hourAll, &all, m)
+	if reference.n > 0 && all.n > reference.n {
+		n = within(n, of(&hourReference, &reference, m), s.cfg.Drift.bits(p.laterAge().duration()))
+	}
+	w := weight(all.windows())
+	if w == 1 {
+		return n
+	}
 	if p.image != nil && p.image.windows > 0 {
-		lean = p.image.normals(&s.pool)
+		return mix(n, p.image.normals(&s.pool)[m], w)
 	}
-	w, g := weight(all.windows()), s.cfg.Drift.bits(p.laterAge().duration())
-	wHour, wHourReference := weight(hourAll.windows()), weight(hourReference.windows())
-	for m := range out {
-		m := Metric(m)
-		n := mix(hourAll.normal(m), all.normal(m), wHour)
-		if reference.n > 0 && all.n > reference.n {
-			n = within(n, mix(hourReference.normal(m), reference.normal(m), wHourReference), g)
-		}
-		out[m] = mix(n, lean[m], w)
+	return mix(n, s.pool.normals(nil)[m], w)
+}
+
+// of returns the normal of an hour that leans on the day.
+func of(hour, day *parts, m Metric) normal {
+	if hour.n == 0 {
+		return day.normal(m)
 	}
+	w := weight(hour.windows())
+	if w == 1 {
+		return hour.normal(m)
+	}
+	return mix(hour.normal(m), day.normal(m), w)
 }
 
 // View is a workload at a time. It is valid until the next Observe. Looking allocates nothing.
@@ -526,7 +543,7 @@ func (v View) deviation(m Metric, x uint64) float64 {
 	return (lg(float64(x)) - n.median) / n.spread
 }
 
-func (v View) normal(m Metric) normal { return v.store.normals(v.p, minuteOf(v.now).hour())[m] }
+func (v View) normal(m Metric) normal { return v.store.normal(v.p, m, minuteOf(v.now).hour()) }
 
 // Typical returns the metric's learned 99th percentile of active minutes.
 func (v View) Typical(m Metric) (uint64, bool) {

@@ -581,12 +581,14 @@ func TestAFloodOfWorkloadsDrivesOutItself(t *testing.T) {
 	learnWeb(t, s, 61)
 	for i := range 100 {
 		w := window(day+100+minute(i), EgressBytes, 1)
-		w.Workload = fmt.Sprintf("flood/%d", i)
+		w.Workload, w.Image = fmt.Sprintf("flood/%d", i), fmt.Sprintf("image/%d", i/2)
 		require.Equal(t, Learned, s.Observe(w))
 	}
 	assert.Equal(t, 10, s.Len())
 	assert.Equal(t, Active, s.View("shop/web/nginx", day.start()).Status())
 	assert.Equal(t, uint64(91), s.Stats.WorkloadsEvicted.Load())
+	assert.LessOrEqual(t, len(s.images), 10)
+	assert.Contains(t, s.images, "nginx")
 }
 
 func TestConfidence(t *testing.T) {
