@@ -178,6 +178,23 @@ func TestLeaningIsSmoothInTheNumberOfWindows(t *testing.T) {
 	assert.InDelta(t, lg(1e4), before, 0.02)
 }
 
+func TestLookingDoesNotChangeWhatIsSeenLater(t *testing.T) {
+	feed := func(look bool) normal {
+		s := open(t, testConfig())
+		s.Observe(window(day, EgressBytes, 1e4))
+		for i := range 300 {
+			w := window(day+minute(i), EgressBytes, 1e7)
+			w.Workload = "shop/other/nginx"
+			s.Observe(w)
+			if look {
+				s.View("shop/web/nginx", day.start()).Deviation(EgressBytes, 1)
+			}
+		}
+		return s.View("shop/web/nginx", day.start()).normal(EgressBytes)
+	}
+	assert.Equal(t, feed(false), feed(true))
+}
+
 func TestAReplayIsLearnedOnce(t *testing.T) {
 	s := open(t, testConfig())
 	learnWeb(t, s, week/4)
