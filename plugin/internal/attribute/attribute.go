@@ -46,6 +46,8 @@ type Transfer struct {
 	PeerClass PeerClass
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Staged    bool    // of a read: from a file that local bytes were gathered in
+	// HandedOver is, of a read from a file that another container wrote, that container.
+	HandedOver *Container
 }
 
 // Kind is what a descriptor leads to.
@@ -236,6 +238,9 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 		f := r.File
 		if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 			return
+		}
+		if f.Size > 0 && f.Container != p.Container {
+			t.HandedOver = f.Container
 		}
 		p.holds.add(Local, io.NumBytes, io.TS, w)
 		local := f.contents.get(Local, io.TS, w)

@@ -347,7 +347,9 @@ func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
 	n.write(10, 4, mb, "Salted__")
 	n.inos["/mnt/in/out"] = n.inos["/mnt/exchange/out"] // the same file under another name
 	n.open(20, 3, "/mnt/in/out", false)
-	n.read(20, 3, mb)
+	got := n.read(20, 3, mb)
+	require.NotNil(t, got[0].HandedOver)
+	assert.Equal(t, "aaaaaaaaaaaa", got[0].HandedOver.ID)
 	n.socket(20, 5, "203.0.113.10:443", false)
 	sent := n.write(20, 5, mb, "")
 	assert.Equal(t, "bbbbbbbbbbbb", sent.Container.ID)

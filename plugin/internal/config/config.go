@@ -27,6 +27,7 @@ type Config struct {
 	Window          string    `json:"window,omitempty" jsonschema:"example=10m" jsonschema_description:"Default window of the staging fields, the reach of staging.phase, and how long the origin of data is remembered. A duration from 10s to 24h."`
 	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"example=10m" jsonschema_description:"How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h."`
 	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes in the default window that make a step of staging.phase."`
+	PeerBytes       uint64    `json:"peer_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes that a remote peer must send in the default window to count as one of staging.remote_peers."`
 	ClusterNetworks []string  `json:"cluster_networks,omitempty" jsonschema_description:"Networks inside the cluster as CIDR prefixes or addresses: pods and services and nodes and whatever else is not external."`
 	HostNetworks    []string  `json:"host_networks,omitempty" jsonschema_description:"This node's own addresses as CIDR prefixes or addresses."`
 	Locations       Locations `json:"locations,omitempty" jsonschema_description:"Directories of each staging location."`
@@ -53,6 +54,7 @@ func Default() Config {
 		Window:       "10m",
 		OnceInterval: "10m",
 		PhaseBytes:   1 << 20,
+		PeerBytes:    64 << 10,
 		ClusterNetworks: []string{
 			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
 			"100.64.0.0/10",               // RFC 6598, used for pods by some clouds
@@ -147,6 +149,9 @@ func (c Config) Settings() (Settings, error) {
 	if c.PhaseBytes == 0 {
 		v.bad("phase_bytes", "0", "a number of bytes above 0")
 	}
+	if c.PeerBytes == 0 {
+		v.bad("peer_bytes", "0", "a number of bytes above 0")
+	}
 	v.within("max_containers", c.MaxContainers, 16, 1<<16)
 	v.within("max_files", c.MaxFiles, 1<<10, 1<<22)
 	v.within("max_threads", c.MaxThreads, 1<<10, 1<<22)
@@ -180,6 +185,7 @@ func (c Config) Settings() (Settings, error) {
 			Window:        w,
 			OnceInterval:  v.duration("once_interval", c.OnceInterval, time.Second, window.Max),
 			PhaseBytes:    c.PhaseBytes,
+			PeerBytes:     c.PeerBytes,
 			MaxContainers: c.MaxContainers,
 		},
 		Baseline: c.Baseline.settings(&v),

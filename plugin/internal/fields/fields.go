@@ -68,6 +68,10 @@ func Catalogue() []Field {
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
+		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote addresses that each sent in at least `peer_bytes` in the window"),
+		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
+		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes read from files that another container wrote in the window"),
+		text("staging.handoff_peer", "Workload of the container that wrote them", handoffPeer),
 		text("staging.peer", "Remote address and port of the event's socket", peer),
 		text("staging.peer_class", "Class of the event's remote end: loopback, container, cluster, host or external", peerClass),
 		text("staging.phase", "Furthest step reached in the default window: none, collect, stage, archive or exfiltrate", phase),
@@ -180,6 +184,13 @@ func peer(v *View) any {
 }
 
 func peerClass(v *View) any { return orNone(v.PeerClass.String()) }
+
+func handoffPeer(v *View) any {
+	if giver := v.Account.Giver(); giver != nil {
+		return giver.Workload
+	}
+	return nil
+}
 
 func phase(v *View) any { return v.Account.Phase(v.Now).String() }
 

@@ -4,6 +4,7 @@ package measure
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,9 @@ const (
 	EgressBytes                 // sent over the network, loopback left out
 	ExternalBytes               // of those, to external peers
 	ArchiveBytes                // written to archives, compressed or encrypted files
+	RemotePeers                 // distinct remote addresses that each sent at least PeerBytes
+	RemoteBytes                 // received from remote peers, loopback left out
+	HandoffBytes                // read from files that another container wrote
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered // local bytes written to staging locations
@@ -34,20 +38,18 @@ const (
 	numMetrics
 )
 
-// byLearned gives for each metric of a baseline the one counted here; none for those that are not counted yet.
+// byLearned gives for each metric of a baseline the one counted here.
 var byLearned = [baseline.NumMetrics]Metric{
 	baseline.StagedBytes:   StagedBytes,
 	baseline.StagedFiles:   StagedFiles,
 	baseline.SourceBytes:   SourceBytes,
-	baseline.RemotePeers:   none,
-	baseline.RemoteBytes:   none,
+	baseline.RemotePeers:   RemotePeers,
+	baseline.RemoteBytes:   RemoteBytes,
 	baseline.EgressBytes:   EgressBytes,
 	baseline.ExternalBytes: ExternalBytes,
 	baseline.ArchiveBytes:  ArchiveBytes,
-	baseline.HandoffBytes:  none,
+	baseline.HandoffBytes:  HandoffBytes,
 }
-
-const none = numMetrics
 
 // learned is the other way around.
 var learned = func() (to [numMetrics]struct {
@@ -55,9 +57,7 @@ var learned = func() (to [numMetrics]struct {
 	ok     bool
 }) {
 	for m, counted := range byLearned {
-		if counted != none {
-			to[counted].metric, to[counted].ok = baseline.Metric(m), true
-		}
+		to[counted].metric, to[counted].ok = baseline.Metric(m), true
 	}
 	return to
 }()
@@ -82,6 +82,7 @@ type Config struct {
 	Window        time.Duration // the default window
 	OnceInterval  time.Duration // how long Once stays silent
 	PhaseBytes    uint64        // how much data makes a step of the chain
+	PeerBytes     uint64        // how much a remote peer must send in the window to count
 	MaxContainers int
 }
 
@@ -169,6 +170,8 @@ func (r *Registry) Add(t *attribute.Transfer) {
 	case attribute.SocketKind:
 		if t.Write {
 			a.sent(t)
+		} else {
+			a.received(t)
 		}
 	}
 }
@@ -178,7 +181,9 @@ type Account struct {
 	cfg      *Config
 	counters [numMetrics]*window.Counter // nil until there is something to count
 	dirs     topDirs
-	once     map[string]uint64 // ns since the epoch of the last true answer, by key
+	peers    map[netip.Addr]*peer
+	giver    *attribute.Container // that wrote what was read last of another container's files
+	once     map[string]uint64    // ns since the epoch of the last true answer, by key
 
 	minute baseline.Totals // of the minute that runs
 	silent int             // minutes that ended since something was counted
@@ -208,6 +213,10 @@ func (a *Account) tally(m Metric, n uint64) {
 
 func (a *Account) fileRead(t *attribute.Transfer) {
 	f := t.Resource.File
+	if t.HandedOver != nil {
+		a.add(HandoffBytes, t.TS, t.NumBytes)
+		a.giver = t.HandedOver
+	}
 	// Reading back what was gathered here adds no source.
 	if f.Runtime || t.Staged {
 		return
@@ -215,6 +224,68 @@ func (a *Account) fileRead(t *attribute.Transfer) {
 	a.add(SourceBytes, t.TS, t.NumBytes)
 	a.touch(Sources, &f.Read, t)
 }
+
+// peer is what one remote address sent.
+type peer struct {
+	numBytes uint64
+	ts       uint64 // ns since the epoch of the last byte
+	counted  uint64 // ns since the epoch: when it was last counted as distinct; 0 for not
+}
+
+// maxPeers bounds the addresses that are told apart. Of more than that the count goes on, but an address that comes back
+// may count again.
+const maxPeers = 1024
+
+func (a *Account) received(t *attribute.Transfer) {
+	if t.PeerClass == attribute.NoPeer || t.PeerClass == attribute.Loopback {
+		return
+	}
+	a.add(RemoteBytes, t.TS, t.NumBytes)
+	p, ok := a.peers[t.Peer.Addr()]
+	if !ok {
+		if a.peers == nil {
+			a.peers = map[netip.Addr]*peer{}
+		}
+		if len(a.peers) >= maxPeers {
+			a.forgetPeers(t.TS)
+		}
+		p = &peer{}
+		a.peers[t.Peer.Addr()] = p
+	}
+	if t.TS > p.ts+uint64(a.cfg.Window) {
+		*p = peer{}
+	}
+	before := p.ts
+	p.numBytes, p.ts = p.numBytes+t.NumBytes, max(p.ts, t.TS)
+	switch {
+	case p.numBytes < a.cfg.PeerBytes:
+	case p.counted == 0:
+		a.counter(RemotePeers).Add(t.TS, 1)
+		a.tally(RemotePeers, 1)
+		p.counted = t.TS
+	case t.TS >= p.counted+uint64(time.Second):
+		a.counter(RemotePeers).Move(p.counted, t.TS)
+		if before/uint64(baseline.WindowLength) != t.TS/uint64(baseline.WindowLength) {
+			a.tally(RemotePeers, 1)
+		}
+		p.counted = t.TS
+	}
+}
+
+// forgetPeers makes room: those that sent nothing for a window go, and if that is none, all do.
+func (a *Account) forgetPeers(now uint64) {
+	for addr, p := range a.peers {
+		if now > p.ts+uint64(a.cfg.Window) {
+			delete(a.peers, addr)
+		}
+	}
+	if len(a.peers) >= maxPeers {
+		clear(a.peers)
+	}
+}
+
+// Giver returns the container that wrote what was read last of another container's files, nil when nothing was.
+func (a *Account) Giver() *attribute.Container { return a.giver }
 
 func (a *Account) fileWritten(t *attribute.Transfer) {
 	f := t.Resource.File
@@ -277,9 +348,6 @@ func (a *Account) Sum(m Metric, now uint64, w time.Duration) uint64 {
 
 // LastMinute returns a baseline's metric over the minute that ends at now.
 func (a *Account) LastMinute(m baseline.Metric, now uint64) uint64 {
-	if byLearned[m] == none {
-		return 0
-	}
 	return a.Sum(byLearned[m], now, baseline.WindowLength)
 }
 

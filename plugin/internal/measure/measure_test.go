@@ -23,7 +23,7 @@ const (
 )
 
 func newRegistry(t testing.TB) *measure.Registry {
-	r, err := measure.New(measure.Config{Window: window, OnceInterval: time.Minute, PhaseBytes: step, MaxContainers: 16})
+	r, err := measure.New(measure.Config{Window: window, OnceInterval: time.Minute, PhaseBytes: step, PeerBytes: 100, MaxContainers: 16})
 	require.NoError(t, err)
 	return r
 }
@@ -98,6 +98,47 @@ func TestReadingBackWhatWasGatheredAddsNoSource(t *testing.T) {
 	library.File.Runtime = true
 	r.Add(read(start, 500, library))
 	assert.Zero(t, r.Account(web).Sum(measure.SourceBytes, start, window))
+}
+
+func receive(ts, n uint64, from string, class attribute.PeerClass) *attribute.Transfer {
+	t := read(ts, n, &attribute.Resource{Kind: attribute.SocketKind})
+	t.Peer, t.PeerClass = netip.MustParseAddrPort(from), class
+	return t
+}
+
+func TestFanIn(t *testing.T) {
+	r := newRegistry(t)
+	a := r.Account(web)
+	r.Add(receive(start, 99, "10.0.0.1:1000", attribute.Cluster))
+	assert.Zero(t, a.Sum(measure.RemotePeers, start, window), "too little to count")
+	r.Add(receive(start, 1, "10.0.0.1:2000", attribute.Cluster))
+	assert.EqualValues(t, 1, a.Sum(measure.RemotePeers, start, window), "enough over two connections")
+	r.Add(receive(start, 500, "127.0.0.1:1000", attribute.Loopback))
+	for i := range uint64(5) {
+		r.Add(receive(start+i*minute, 500, "203.0.113.7:443", attribute.External))
+	}
+	now := start + 5*minute
+	assert.EqualValues(t, 2, a.Sum(measure.RemotePeers, now, window))
+	assert.EqualValues(t, 2600, a.Sum(measure.RemoteBytes, now, window))
+	assert.EqualValues(t, 1, a.Sum(measure.RemotePeers, now, 2*time.Minute), "who sent lately")
+	assert.Zero(t, a.Sum(measure.RemotePeers, now+20*minute, window), "after the window")
+
+	for i := range 5000 { // more than are told apart
+		addr := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
+		r.Add(receive(now, 500, netip.AddrPortFrom(addr, 1).String(), attribute.Cluster))
+	}
+	assert.EqualValues(t, 5002, a.Sum(measure.RemotePeers, now, window))
+}
+
+func TestWhatAnotherContainerWroteIsHandedOver(t *testing.T) {
+	r := newRegistry(t)
+	api := &attribute.Container{ID: "api"}
+	got := read(start, 500, file("/mnt/in/batch", attribute.Volume))
+	got.HandedOver = api
+	r.Add(got)
+	a := r.Account(web)
+	assert.EqualValues(t, 500, a.Sum(measure.HandoffBytes, start, window))
+	assert.Same(t, api, a.Giver())
 }
 
 func TestPhase(t *testing.T) {
