@@ -6,7 +6,7 @@ import (
 	"path"
 	"time"
 
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 )
 
 // Baseline is the part of the init_config about what is learned.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )

@@ -9,8 +9,8 @@ import (
 
 	"github.com/falcosecurity/plugin-sdk-go/pkg/sdk"
 
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )

@@ -11,8 +11,8 @@ import (
 
 	"github.com/elastic/go-freelru"
 
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
 

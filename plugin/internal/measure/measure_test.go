@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 )
 

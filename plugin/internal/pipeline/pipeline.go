@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
-	"github.com/falco-datastaging/datastaging/plugin/internal/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/config"
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"

@@ -56,10 +56,11 @@ func learnWeb(t testing.TB, s *Store, windows int) (next minute) {
 const week = 7 * 24 * 60
 
 type referenceCase struct {
-	Name      string
-	Metric    string
-	Reference int
-	Workloads []struct {
+	Name       string
+	Metric     string
+	MinWindows uint64 `json:"min_windows"`
+	Reference  int
+	Workloads  []struct {
 		Image  string
 		Totals []uint64
 	}
@@ -80,7 +81,7 @@ func TestComparisonEqualsTheReference(t *testing.T) {
 			require.NoError(t, err)
 			cfg := testConfig()
 			cfg.Learning = time.Duration(c.Reference) * WindowLength
-			cfg.MinWindows = uint64(c.Reference)
+			cfg.MinWindows = c.MinWindows
 			cfg.Reportable.Bytes = math.MaxUint64 // everything is learned
 			s := open(t, cfg)
 			for i, w := range c.Workloads {

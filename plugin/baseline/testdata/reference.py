@@ -10,7 +10,7 @@ import json
 import math
 import random
 
-FLOOR, IGNORANT, ACTIVE, LEANING = 0.5, 16.0, 5, 30
+FLOOR, IGNORANT, ACTIVE = 0.5, 16.0, 5
 SILENCE = {"egress_bytes": 4.0, "staged_files": 1.0}
 MONTH = 30 * 24 * 60
 PER_MONTH, TOTAL = 1.25, 1.5
@@ -47,8 +47,9 @@ def normal(windows, metric):
     return mix(own, quiet, 1 - silent / len(windows) * 2 ** (-len(active) / ACTIVE))
 
 
-def weight(windows):
-    return 1 if len(windows) >= 20 * LEANING else 1 - 2 ** (-len(windows) / LEANING)
+def weight(windows, min_windows):
+    leaning = min_windows / 4
+    return 1 if len(windows) >= 20 * leaning else 1 - 2 ** (-len(windows) / leaning)
 
 
 def clamp(x, lo, hi):
@@ -56,13 +57,13 @@ def clamp(x, lo, hi):
 
 
 def expect(case):
-    metric = case["metric"]
+    metric, least = case["metric"], case["min_windows"]
     first = case["workloads"][0]
     pooled = [x for w in case["workloads"] for x in w["totals"]]
     image = [x for w in case["workloads"] if w["image"] == first["image"] for x in w["totals"]]
     lean = normal(pooled, metric)
-    lean = mix(lean, (lean[0], IGNORANT, lean[2]), weight(pooled))
-    lean = mix(normal(image, metric), lean, weight(image))
+    lean = mix(lean, (lean[0], IGNORANT, lean[2]), weight(pooled, least))
+    lean = mix(normal(image, metric), lean, weight(image, least))
 
     own = normal(first["totals"], metric)
     reference = first["totals"][: case["reference"]]
@@ -75,7 +76,7 @@ def expect(case):
             clamp(own[1], r[1] / 2**g, r[1] * 2**g),
             clamp(own[2], r[2] - g, r[2] + g),
         )
-    own = mix(own, lean, weight(first["totals"]))
+    own = mix(own, lean, weight(first["totals"], least))
     case["deviation"] = {str(x): (lg(x) - own[0]) / own[1] for x in case["ask"]}
     case["typical"] = 2 ** own[2] - 1
     return case
@@ -102,10 +103,17 @@ def main():
         ("few windows of a new image lean on the pool", "egress_bytes", None, [web(lognormal(rng, 10, 10**5, 2)), web(lognormal(rng, 500, 10**7, 4), "redis")]),
         ("what is learned later moves little", "egress_bytes", 600, [web(lognormal(rng, 600, 10**5, 2) + lognormal(rng, 600, 8 * 10**5, 2))]),
     ]
+    fewest = [
+        ("one window is enough where somebody says so", 1, [web([10**5])]),
+        ("just enough windows weigh most themselves", 20, [web(lognormal(rng, 20, 10**5, 2)), web(lognormal(rng, 90, 10**7, 3))]),
+    ]
     out = []
     for name, metric, reference, workloads in cases:
         reference = reference or len(workloads[0]["totals"])
-        out.append(expect({"name": name, "metric": metric, "reference": reference, "ask": ask, "workloads": workloads}))
+        out.append(expect({"name": name, "metric": metric, "min_windows": 120, "reference": reference, "ask": ask, "workloads": workloads}))
+    for name, least, workloads in fewest:
+        reference = len(workloads[0]["totals"])
+        out.append(expect({"name": name, "metric": "egress_bytes", "min_windows": least, "reference": reference, "ask": ask, "workloads": workloads}))
     lines = ",\n".join(json.dumps(c) for c in out)
     print("[\n" + lines + "\n]")
 

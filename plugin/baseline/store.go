@@ -65,6 +65,7 @@ type Store struct {
 	Stats Stats
 
 	cfg       Config
+	leaning   leaning
 	probation minute
 	calendars []*calendar
 	profiles  map[string]*profile
@@ -120,7 +121,7 @@ func newStore(cfg Config, f *File) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, probation: minute(cfg.Probation / WindowLength),
+		cfg: cfg, leaning: leaningOf(cfg.MinWindows), probation: minute(cfg.Probation / WindowLength),
 		profiles: map[string]*profile{}, images: map[string]*aggregate{},
 	}
 	var problems []error
@@ -424,7 +425,7 @@ func (s *Store) normal(p *profile, m Metric, hour int) normal {
 	if p.image != nil {
 		image = p.image.version
 	}
-	independent := p.windows() >= independentFrom
+	independent := s.leaning.independent(p.windows())
 	if c.version != p.version || c.hour != hour || !independent && (c.pool != s.pool.version || c.image != image) {
 		c.has, c.version, c.hour, c.pool, c.image = 0, p.version, hour, s.pool.version, image
 	}
@@ -451,26 +452,26 @@ func (s *Store) compute(p *profile, m Metric, hour int) normal {
 			hourAll.add(&h.later)
 		}
 	}
-	n := of(&hourAll, &all, m)
+	n := of(&hourAll, &all, m, s.leaning)
 	if reference.n > 0 && all.n > reference.n {
-		n = within(n, of(&hourReference, &reference, m), s.cfg.Drift.bits(p.laterAge().duration()))
+		n = within(n, of(&hourReference, &reference, m, s.leaning), s.cfg.Drift.bits(p.laterAge().duration()))
 	}
-	w := weight(all.windows())
+	w := s.leaning.weight(all.windows())
 	if w == 1 {
 		return n
 	}
 	if p.image != nil && p.image.windows > 0 {
-		return mix(n, p.image.normals(&s.pool)[m], w)
+		return mix(n, p.image.normals(&s.pool, s.leaning)[m], w)
 	}
-	return mix(n, s.pool.normals(nil)[m], w)
+	return mix(n, s.pool.normals(nil, s.leaning)[m], w)
 }
 
 // of returns the normal of an hour that leans on the day.
-func of(hour, day *parts, m Metric) normal {
+func of(hour, day *parts, m Metric, l leaning) normal {
 	if hour.n == 0 {
 		return day.normal(m)
 	}
-	w := weight(hour.windows())
+	w := l.weight(hour.windows())
 	if w == 1 {
 		return hour.normal(m)
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run with: go test -run '^$' -bench . ./plugin/internal/baseline | tee new.txt; benchstat old.txt new.txt
+// Run with: go test -run '^$' -bench . ./plugin/baseline | tee new.txt; benchstat old.txt new.txt
 
 // busyStore has learned workloads for two days, each with four metrics that are mostly active and ten to thirty values.
 func busyStore(b *testing.B, path string, workloads int, hours bool) *Store {

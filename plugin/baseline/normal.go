@@ -13,11 +13,9 @@ type normal struct {
 type normals [NumMetrics]normal
 
 const (
-	leastSpread     = 0.5
-	ignorantSpread  = 16
-	activeHalving   = 5  // active windows that halve the weight of silence
-	leaningHalving  = 30 // windows that halve the weight of what is leaned on
-	independentFrom = 20 * leaningHalving
+	leastSpread    = 0.5
+	ignorantSpread = 16
+	activeHalving  = 5 // active windows that halve the weight of silence
 )
 
 // silence is the normal of a metric that never was active.
@@ -57,13 +55,21 @@ func within(n, reference normal, g float64) normal {
 	}
 }
 
-// weight is the weight of what is known from a number of windows against what it leans on.
-func weight(windows uint64) float64 {
-	if windows >= independentFrom {
+// leaning is how much is leaned on what is known of others: the number of windows that halves its weight.
+type leaning float64
+
+// leaningOf makes the least number of windows that a workload is compared from stand for a weight of 15/16 of its own.
+func leaningOf(minWindows uint64) leaning { return leaning(minWindows) / 4 }
+
+// weight is the weight of what is known from a number of windows against what it leans on; 1 from independent on.
+func (l leaning) weight(windows uint64) float64 {
+	if l.independent(windows) {
 		return 1
 	}
-	return 1 - math.Exp2(-float64(windows)/leaningHalving)
+	return 1 - math.Exp2(-float64(windows)/float64(l))
 }
+
+func (l leaning) independent(windows uint64) bool { return float64(windows) >= 20*float64(l) }
 
 // series is what was learned from some windows.
 type series struct {
@@ -191,7 +197,7 @@ func (a *aggregate) merge(s *series) {
 }
 
 // normals returns the aggregate's normals, leaning on below where there is one, else on ignorance.
-func (a *aggregate) normals(below *aggregate) *normals {
+func (a *aggregate) normals(below *aggregate, l leaning) *normals {
 	var belowVersion uint64
 	if below != nil {
 		belowVersion = below.version
@@ -201,13 +207,13 @@ func (a *aggregate) normals(below *aggregate) *normals {
 	}
 	var p parts
 	p.add(&a.series)
-	w := weight(a.windows)
+	w := l.weight(a.windows)
 	for m := range a.cached {
 		n := p.normal(Metric(m))
 		if w < 1 {
 			lean := ignorance(n)
 			if below != nil {
-				lean = below.normals(nil)[m]
+				lean = below.normals(nil, l)[m]
 			}
 			n = mix(n, lean, w)
 		}

@@ -40,9 +40,10 @@
 //
 //   - a metric's active windows with its silence, the silence weighing silent/windows * 2^(-active/5): a metric that was
 //     active a few times in thousands of silent windows is neither impossible nor usual;
-//   - an hour's normal with the whole day's, the day weighing 2^(-windows/30) of the hour's windows;
+//   - an hour's normal with the whole day's, the day weighing 2^(-4 windows/MinWindows) of the hour's windows;
 //   - the workload's with the one of all workloads of its image, that with the one of all workloads pooled, and that with
-//     ignorance (spread 16), the next one weighing 2^(-windows/30). Beyond 600 windows a workload stands alone.
+//     ignorance (spread 16), the next one weighing 2^(-4 windows/MinWindows). So a workload that has just enough windows
+//     to be compared weighs 15/16 itself, and with five times as many it stands alone.
 //
 // # Poisoning
 //
