@@ -48,7 +48,19 @@ func TestPodsAreKnownByTheirOwner(t *testing.T) {
 		"redis-cache":                   "redis-cache",
 		"standalone":                    "standalone",
 	} {
-		assert.Equal(t, want, owner(pod), pod)
+		assert.Equal(t, want, owner(pod, nil), pod)
+	}
+	for name, test := range map[string]struct {
+		pod, want string
+		labels    map[string]string
+	}{
+		"a Deployment by its template's hash": {"web-bcdfg-5d7c-x2x4z", "web-bcdfg", map[string]string{"pod-template-hash": "5d7c"}},
+		"a Job by its name":                   {"import-2026-x2x4z", "import-2026", map[string]string{"job-name": "import-2026"}},
+		"a CronJob without the minute":        {"nightly-29384756-x2x4z", "nightly", map[string]string{"batch.kubernetes.io/job-name": "nightly-29384756"}},
+		"a StatefulSet without the ordinal":   {"db-bcdfg-3", "db-bcdfg", map[string]string{"statefulset.kubernetes.io/pod-name": "db-bcdfg-3"}},
+		"a DaemonSet that looks hashed":       {"agent-bcdfgh-x2x4z", "agent-bcdfgh", map[string]string{"controller-revision-hash": "7c5d"}},
+	} {
+		assert.Equal(t, test.want, owner(test.pod, test.labels), name)
 	}
 }
 

@@ -30,6 +30,7 @@ type metadata struct {
 		ImageRepo string            `json:"imagerepo"`
 		IP        string            `json:"ip"`
 		Labels    map[string]string `json:"labels"`
+		PodLabels map[string]string `json:"pod_sandbox_labels"`
 		Mounts    []struct {
 			Source      string `json:"Source"`
 			Destination string `json:"Destination"`
@@ -52,12 +53,12 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 			c.Mounts = append(c.Mounts, Mount{mount.Source, mount.Destination})
 		}
 	}
-	c.Workload = workload(c, m.Container.Labels)
+	c.Workload = workload(c, m.Container.Labels, m.Container.PodLabels)
 	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error
 	return c, addr.Unmap(), nil
 }
 
-func workload(c *Container, labels map[string]string) string {
+func workload(c *Container, labels, podLabels map[string]string) string {
 	namespace, pod := labels["io.kubernetes.pod.namespace"], labels["io.kubernetes.pod.name"]
 	switch {
 	case namespace != "" && pod != "":
@@ -65,7 +66,7 @@ func workload(c *Container, labels map[string]string) string {
 		if name == "" {
 			name = c.Name
 		}
-		return namespace + "/" + owner(pod) + "/" + name
+		return namespace + "/" + owner(pod, podLabels) + "/" + name
 	case c.Image != "":
 		return c.Image
 	default:
@@ -78,22 +79,44 @@ func workload(c *Container, labels map[string]string) string {
 // of k8s.io/apimachinery/pkg/util/rand.
 var (
 	randomSuffix  = regexp.MustCompile(`^(.+)-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
-	hashSuffix    = regexp.MustCompile(`^(.+)-(?:[bcdfghjklmnpqrstvwxz2456789]{6,10}|[0-9]{8,10})$`)
+	hashSuffix    = regexp.MustCompile(`^(.+)-[bcdfghjklmnpqrstvwxz2456789]{6,10}$`)
+	minuteSuffix  = regexp.MustCompile(`^(.+)-[0-9]{8,10}$`)
 	ordinalSuffix = regexp.MustCompile(`^(.+)-[0-9]+$`)
 )
 
-// owner returns the name of the controller that made a pod, or the pod's own name.
-func owner(pod string) string {
-	if m := randomSuffix.FindStringSubmatch(pod); m != nil {
-		if h := hashSuffix.FindStringSubmatch(m[1]); h != nil {
-			return h[1]
+// owner returns the name of the controller that made a pod, or the pod's own name. The labels that controllers set say
+// what the name is made of; without them it is told by its shape.
+func owner(pod string, labels map[string]string) string {
+	if hash := labels["pod-template-hash"]; hash != "" {
+		if name, _, ok := strings.Cut(pod, "-"+hash+"-"); ok {
+			return name
 		}
+	}
+	for _, key := range []string{"batch.kubernetes.io/job-name", "job-name"} {
+		if job := labels[key]; job != "" {
+			return strip(minuteSuffix, job)
+		}
+	}
+	if labels["statefulset.kubernetes.io/pod-name"] != "" {
+		return strip(ordinalSuffix, pod)
+	}
+	if name := strip(randomSuffix, pod); name != pod {
+		if labels["controller-revision-hash"] != "" { // a DaemonSet, whose own name may look like anything
+			return name
+		}
+		if owner := strip(hashSuffix, name); owner != name {
+			return owner
+		}
+		return strip(minuteSuffix, name)
+	}
+	return strip(ordinalSuffix, pod)
+}
+
+func strip(suffix *regexp.Regexp, name string) string {
+	if m := suffix.FindStringSubmatch(name); m != nil {
 		return m[1]
 	}
-	if m := ordinalSuffix.FindStringSubmatch(pod); m != nil {
-		return m[1]
-	}
-	return pod
+	return name
 }
 
 // containerID finds a container's id in a control group's path; empty when the path is not a container's. Runtimes name

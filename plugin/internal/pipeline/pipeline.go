@@ -33,6 +33,7 @@ type Pipeline struct {
 	baselines  *baseline.Store
 	saveEvery  uint64 // ns of event time
 	savedAt    uint64 // ns since the epoch, event time
+	saveFailed string // the last error of saving that was told
 	minute     tally  // of the minute that ended last
 
 	blind     blindness
@@ -199,7 +200,7 @@ func (p *Pipeline) closed(m *measure.Minute) {
 	})
 	if m.Start >= p.savedAt+p.saveEvery {
 		p.savedAt = m.Start
-		p.baselines.Save(time.Now())
+		p.save()
 	}
 }
 
@@ -224,7 +225,16 @@ func (t *tally) ended(start, transfers, lost uint64) bool {
 }
 
 // Flush saves what was learned. The engine's capture has ended.
-func (p *Pipeline) Flush() { p.baselines.Save(time.Now()) }
+func (p *Pipeline) Flush() { p.save() }
+
+// save begins a save, beside the events, and tells when the one before it went wrong, once for each reason.
+func (p *Pipeline) save() {
+	if err := p.baselines.SaveError(); err != nil && err.Error() != p.saveFailed {
+		p.saveFailed = err.Error()
+		p.engine.Warn(p.saveFailed)
+	}
+	p.baselines.Save(time.Now())
+}
 
 // Close saves what was learned and waits for it to be written.
 func (p *Pipeline) Close() {
@@ -253,8 +263,8 @@ type Counter struct {
 
 // Counters returns what was counted, dropped and not understood. Safe to call from any thread.
 func (p *Pipeline) Counters() []Counter {
-	s := &p.attributor.Stats
-	return []Counter{
+	s, b := &p.attributor.Stats, &p.baselines.Stats
+	counters := []Counter{
 		{"transfers", p.transfers.Load()},
 		{"unknown_threads", s.UnknownThreads.Load()},
 		{"unknown_fds", s.UnknownFDs.Load()},
@@ -263,5 +273,14 @@ func (p *Pipeline) Counters() []Counter {
 		{"files_evicted", s.FilesEvicted.Load()},
 		{"containers_evicted", s.ContainersEvicted.Load()},
 		{"accounts_evicted", p.accounts.AccountsEvicted.Load()},
+		{"baseline_workloads_evicted", b.WorkloadsEvicted.Load()},
+		{"baseline_values_dropped", b.ValuesDropped.Load()},
+		{"baseline_saves", b.Saves.Load()},
+		{"baseline_save_errors", b.SaveErrors.Load()},
 	}
+	for outcome := range b.Windows {
+		name := "baseline_windows_" + baseline.Outcome(outcome).String()
+		counters = append(counters, Counter{name, b.Windows[outcome].Load()})
+	}
+	return counters
 }
