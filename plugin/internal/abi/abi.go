@@ -286,6 +286,8 @@ func (h host) FD(tid int64, fd int32) (attribute.FD, bool) {
 		}
 		out.Src = endpoint(&f.src, size, uint16(f.sport))
 		out.Dst = endpoint(&f.dst, size, uint16(f.dport))
+	case schema.FDUnix:
+		out.UnixSrc, out.UnixDst = uint64(f.unix_src), uint64(f.unix_dst)
 	default:
 		out.Name, out.Dev, out.Ino = ptr.GoString(unsafe.Pointer(f.name)), uint32(f.dev), uint64(f.ino)
 	}

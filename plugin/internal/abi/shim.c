@@ -217,6 +217,8 @@ const char* ds_open_tables(ds_instance* d, const ss_plugin_init_input* in) {
 		t->v6_dst_high = field(tables, fds, "socket_ipv6_dest_ip_high", SS_PLUGIN_ST_UINT64);
 		t->v6_sport = field(tables, fds, "socket_ipv6_src_port", SS_PLUGIN_ST_UINT16);
 		t->v6_dport = field(tables, fds, "socket_ipv6_dst_port", SS_PLUGIN_ST_UINT16);
+		t->unix_src = field(tables, fds, "socket_unix_src", SS_PLUGIN_ST_UINT64);
+		t->unix_dst = field(tables, fds, "socket_unix_dest", SS_PLUGIN_ST_UINT64);
 	}
 	tables->writer_ext->destroy_table_entry(t->threads, e);
 	if(t->cgroup_path == NULL || t->fd_type == NULL || t->fd_name == NULL) {
@@ -277,7 +279,7 @@ const char* ds_read_cgroup(ds_instance* d, int64_t tid, uint64_t index) {
 }
 
 bool ds_read_fd(ds_instance* d, int64_t tid, int64_t fd, ds_fd* out) {
-	enum { IPV4 = 3, IPV6 = 4 };  // SCAP_FD_IPV4_SOCK, SCAP_FD_IPV6_SOCK
+	enum { IPV4 = 3, IPV6 = 4, UNIX = 8 };  // SCAP_FD_*_SOCK
 	ds_tables* t = &d->tables;
 	memset(out, 0, sizeof(*out));
 	ss_plugin_table_entry_t* e = find_thread(t, tid);
@@ -307,6 +309,9 @@ bool ds_read_fd(ds_instance* d, int64_t tid, int64_t fd, ds_fd* out) {
 			memcpy(out->dst, part + 2, sizeof(out->dst));
 			out->sport = read_field(t, fds, f, t->v6_sport).u16;
 			out->dport = read_field(t, fds, f, t->v6_dport).u16;
+		} else if(out->type == UNIX) {
+			out->unix_src = read_field(t, fds, f, t->unix_src).u64;
+			out->unix_dst = read_field(t, fds, f, t->unix_dst).u64;
 		} else {
 			out->dev = read_field(t, fds, f, t->fd_dev).u32;
 			out->ino = read_field(t, fds, f, t->fd_ino).u64;

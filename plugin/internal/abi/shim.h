@@ -53,6 +53,7 @@ typedef struct ds_tables {
 	ss_plugin_table_field_t *fd_type, *fd_name, *fd_dev, *fd_ino, *fd_flags;
 	ss_plugin_table_field_t *v4_src, *v4_dst, *v4_sport, *v4_dport;
 	ss_plugin_table_field_t *v6_src_low, *v6_src_high, *v6_dst_low, *v6_dst_high, *v6_sport, *v6_dport;
+	ss_plugin_table_field_t *unix_src, *unix_dst;
 } ds_tables;
 
 // One plugin instance. The ring is filled by C and emptied by Go, both on the thread that delivers events.
@@ -85,6 +86,8 @@ typedef struct ds_fd {
 	uint32_t flags;
 	uint32_t dev;
 	uint64_t ino;
+	uint64_t unix_src;  // kernel addresses of the two ends of a Unix socket
+	uint64_t unix_dst;
 	const char* name;
 } ds_fd;
 

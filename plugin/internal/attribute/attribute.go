@@ -58,8 +58,22 @@ const (
 	FileKind
 	PipeKind
 	SocketKind
-	Other // devices, directories, Unix sockets: nothing that bytes are counted for
+	Other // devices and the like: nothing that bytes are counted for
 )
+
+// channel is a pipe or a connection within the machine: what goes in at one end comes out at the other.
+type channel struct {
+	carries ledger
+	passed  uint64 // bytes that went in
+	joins   bool   // joins two programs by their descriptors, as a shell's pipeline does
+}
+
+// channelKey names a connection by its two ends.
+type channelKey struct {
+	unixSrc, unixDst uint64
+	src, dst         netip.AddrPort
+	container        *Container // loopback addresses mean something in one network namespace only
+}
 
 // Resource is what one descriptor names. Processes that inherited or duplicated the descriptor share it.
 type Resource struct {
@@ -69,8 +83,7 @@ type Resource struct {
 	Local   netip.AddrPort // of a socket: our end
 	Learned uint64         // when this was last told to the baseline, in minutes since the epoch, kept here for that
 
-	pipe      *ledger
-	passed    uint64 // bytes that went into pipe
+	channel   *channel // nil where the other end is not on this machine
 	peer      netip.AddrPort
 	peerClass PeerClass
 	fresh     bool // the file was created or emptied when this was opened
@@ -92,6 +105,8 @@ type File struct {
 	Container *Container // that wrote it last
 	Writer    *Process   // that wrote it last
 	Size      uint64     // bytes written while it was watched
+	whole     bool       // Size is all there is in it: it was watched since it was made
+	settings  bool       // lies where programs keep settings and caches, which says nothing by itself
 	contents  ledger     // of Size, by origin
 
 	// When the file was last counted as read and as written, kept here for the counting.
@@ -163,6 +178,7 @@ type Attributor struct {
 	threads    *freelru.LRU[int64, *Process]
 	files      *freelru.LRU[fileKey, *File]
 	containers *freelru.LRU[string, *Container]
+	channels   *freelru.LRU[channelKey, *channel]
 	addresses  map[netip.Addr]string // container ids by address
 	births     []birth               // a ring
 	nextBirth  int
@@ -176,6 +192,9 @@ const (
 	maxBirths       = 256
 	maxBirthAge     = uint64(10 * time.Second)
 	maxInheritedFDs = 1024
+
+	// maxChannels bounds the Unix and loopback connections; one that is forgotten starts anew at both ends.
+	maxChannels = 8192
 )
 
 // New makes an Attributor that asks table about what events did not tell.
@@ -190,6 +209,9 @@ func New(cfg Config, table Table) (*Attributor, error) {
 		return nil, err
 	}
 	if a.containers, err = newLRU[string, *Container](seed, cfg.MaxContainers); err != nil {
+		return nil, err
+	}
+	if a.channels, err = newLRU[channelKey, *channel](seed, maxChannels); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -242,31 +264,62 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 		if f.Size > 0 && f.Container != p.Container {
 			t.HandedOver = f.Container
 		}
-		p.holds.add(Local, io.NumBytes, io.TS, w)
+		// What a web server serves is public; packing it anew, as servers do ahead of requests, makes it no less so.
+		if f.Location == WebRoot && !f.Packed {
+			return
+		}
 		local := f.contents.get(Local, io.TS, w)
+		// A program that reads back what it stored itself knows where that came from: an upload that it passes on is
+		// an upload. Another program that takes it collects it.
+		if received := f.contents.get(Received, io.TS, w); f.whole && f.Writer == p && local+received > 0 {
+			p.holds.add(Local, share(io.NumBytes, local, f.Size), io.TS, w)
+			p.holds.add(Received, share(io.NumBytes, received, f.Size), io.TS, w)
+		} else {
+			p.holds.add(Local, io.NumBytes, io.TS, w)
+		}
 		if local == 0 {
 			return
 		}
 		t.Staged = true
 		gathered := share(io.NumBytes, local, f.Size)
-		if f.Packed {
+		// A service that reads back what it keeps on its own volume stages nothing, packed or not.
+		itsOwn := f.Writer == p && f.Location.OwnPlace()
+		if f.Packed && !(itsOwn && f.Location == Volume) {
 			p.holds.add(Packed, gathered, io.TS, w)
 		}
-		// A service that reads back what it keeps on its own volume stages nothing.
-		itsOwn := f.Location.OwnPlace() && f.Writer == p
-		if f.Packed || f.Location != NoLocation && !itsOwn {
+		if (f.Location != NoLocation || f.settings) && !itsOwn {
 			p.holds.add(Staged, gathered, io.TS, w)
 		}
 	case PipeKind:
-		for o := range Piped {
-			p.holds.add(o, share(io.NumBytes, r.pipe.get(o, io.TS, w), max(r.passed, 1)), io.TS, w)
-		}
-		p.holds.add(Piped, share(io.NumBytes, r.pipe.get(Local, io.TS, w), max(r.passed, 1)), io.TS, w)
+		a.receive(p, r.channel, io)
 	case SocketKind:
 		t.Peer, t.PeerClass = a.peer(r, io)
-		if t.PeerClass != Loopback {
+		if r.channel != nil {
+			a.receive(p, r.channel, io)
+		} else {
 			p.holds.add(Received, io.NumBytes, io.TS, w)
 		}
+	}
+}
+
+// receive gives a process what comes out of a channel.
+func (a *Attributor) receive(p *Process, c *channel, io *decode.IO) {
+	w := a.cfg.Window
+	for o := range Piped {
+		p.holds.add(o, share(io.NumBytes, c.carries.get(o, io.TS, w), c.passed), io.TS, w)
+	}
+	piped := Piped
+	if c.joins {
+		piped = Local
+	}
+	p.holds.add(Piped, share(io.NumBytes, c.carries.get(piped, io.TS, w), c.passed), io.TS, w)
+}
+
+// send puts what a process writes into a channel.
+func (a *Attributor) send(c *channel, io *decode.IO, from *Amounts) {
+	c.passed += io.NumBytes
+	for o := range numOrigins {
+		c.carries.add(o, from[o], io.TS, a.cfg.Window)
 	}
 }
 
@@ -298,13 +351,13 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 			f.contents.add(o, t.From[o], io.TS, w)
 		}
 	case PipeKind:
-		r.passed += io.NumBytes
-		for o := range numOrigins {
-			r.pipe.add(o, t.From[o], io.TS, w)
-		}
+		a.send(r.channel, io, &t.From)
 	case SocketKind:
 		p.last = r
 		t.Peer, t.PeerClass = a.peer(r, io)
+		if r.channel != nil {
+			a.send(r.channel, io, &t.From)
+		}
 	}
 }
 
@@ -380,10 +433,10 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		}
 		p.fds[s.FD2] = r
 	case decode.KindPipe:
-		r = &Resource{Kind: PipeKind, pipe: &ledger{}}
+		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}}
 		p.fds[s.FD], p.fds[s.FD2] = r, r
 	case decode.KindSocketPair:
-		r = &Resource{Kind: PipeKind, pipe: &ledger{}} // both ways at once, but to the same other process
+		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}} // both ways at once, but to the same other process
 		p.fds[s.FD], p.fds[s.FD2] = r, r
 	}
 	return p, r
@@ -586,21 +639,38 @@ func (a *Attributor) resource(p *Process, tid int64, fd int32) *Resource {
 func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
 	r := &Resource{}
 	switch fd.Type {
-	case schema.FDFile, schema.FDFileV2, schema.FDMemfd:
+	case schema.FDFile, schema.FDFileV2, schema.FDMemfd, schema.FDDir:
 		r.Kind, r.File = FileKind, a.file(p, fd, fresh)
 	case schema.FDFifo:
-		r.Kind, r.pipe = PipeKind, &ledger{}
+		r.Kind, r.channel = PipeKind, &channel{joins: true}
+	case schema.FDUnix:
+		r.Kind, r.channel = PipeKind, a.channel(channelKey{unixSrc: fd.UnixSrc, unixDst: fd.UnixDst})
 	case schema.FDIPv4, schema.FDIPv6:
 		r.Kind, r.Inbound = SocketKind, fd.Flags&schema.FDRoleServer != 0
 		r.peer, r.Local = fd.Dst, fd.Src
 		if r.Inbound {
 			r.peer, r.Local = fd.Src, fd.Dst
 		}
-		r.peerClass = a.class(r.peer.Addr())
+		if r.peerClass = a.class(r.peer.Addr()); r.peerClass == Loopback {
+			r.channel = a.channel(channelKey{src: fd.Src, dst: fd.Dst, container: p.Container})
+		}
 	default:
 		r.Kind = Other
 	}
 	return r
+}
+
+// channel returns the connection between two ends; a new one of its own where they are not told.
+func (a *Attributor) channel(key channelKey) *channel {
+	if key.unixSrc == 0 && !key.src.IsValid() {
+		return &channel{}
+	}
+	c, ok := a.channels.Get(key)
+	if !ok {
+		c = &channel{}
+		a.channels.Add(key, c)
+	}
+	return c
 }
 
 func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
@@ -616,15 +686,19 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 		}
 	}
 	if fresh { // an inode number may be used again, and what was in an emptied file is gone
-		*f = File{Read: f.Read, Written: f.Written}
+		*f = File{whole: true, Read: f.Read, Written: f.Written}
 	}
 	if f.Path != fd.Name {
 		f.Path = strings.Clone(fd.Name) // the table's string does not last
+	}
+	if fd.Type == schema.FDDir { // a file without a name (O_TMPFILE): directories move no bytes
+		f.Path += "/"
 	}
 	mount := mountOf(f.Path, p.Container.Mounts)
 	if f.Location = a.cfg.Paths.locate(f.Path, mount); fd.Type == schema.FDMemfd {
 		f.Location = Memfd
 	}
+	f.settings = a.cfg.Paths.settings(f.Path)
 	f.Mount = ""
 	if mount != nil {
 		f.Mount = mount.Destination

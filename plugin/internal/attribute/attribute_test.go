@@ -181,18 +181,34 @@ func TestOriginsAreAmountsNotMarks(t *testing.T) {
 		assert.EqualValues(t, 1000, stored.From[attribute.Local])
 		assert.Equal(t, 50*mb, stored.From[attribute.Received])
 	})
-	t.Run("an upload that is passed on was not staged", func(t *testing.T) {
+	t.Run("uploads that are passed on were not staged", func(t *testing.T) {
 		n := newNode(t)
 		n.process(10, 'a')
-		n.socket(10, 5, "198.51.100.7:50000", true)
-		n.open(10, 4, "/tmp/upload", true)
 		n.socket(10, 6, "203.0.113.10:443", false)
+		for i := range 3 { // what one left behind must not colour the next
+			n.socket(10, 5, "198.51.100.7:50000", true)
+			n.open(10, 4, fmt.Sprintf("/tmp/upload%d", i), true)
+			n.read(10, 5, 50*mb)
+			stored := n.write(10, 4, 50*mb, "PK\x03\x04")
+			assert.Zero(t, stored.From[attribute.Local])
+			n.read(10, 4, 50*mb)
+			sent := n.write(10, 6, 50*mb, "")
+			assert.Zero(t, sent.From[attribute.Staged])
+			assert.Zero(t, sent.From[attribute.Packed])
+		}
+	})
+	t.Run("what others sent in is collected by another program that takes it", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.socket(10, 5, "10.77.0.12:50000", true)
+		n.open(10, 4, "/var/tmp/.in/part", true)
 		n.read(10, 5, 50*mb)
-		n.write(10, 4, 50*mb, "PK\x03\x04")
-		n.read(10, 4, 50*mb)
-		sent := n.write(10, 6, 50*mb, "")
-		assert.Zero(t, sent.From[attribute.Staged])
-		assert.Zero(t, sent.From[attribute.Packed])
+		n.write(10, 4, 50*mb, "data")
+		n.process(11, 'a')
+		n.open(11, 3, "/var/tmp/.in/part", false)
+		n.open(11, 4, "/var/tmp/.in/all", true)
+		n.read(11, 3, 50*mb)
+		assert.Equal(t, 40*mb, n.write(11, 4, 40*mb, "\x28\xb5\x2f\xfd").From[attribute.Local])
 	})
 	t.Run("each place gets up to what was read, as with tee", func(t *testing.T) {
 		n := newNode(t)
@@ -279,6 +295,94 @@ func TestAConnectionIsInheritedThoughTheServerClosesItFirst(t *testing.T) {
 	assert.Equal(t, netip.MustParseAddrPort("10.77.0.12:42000"), sent.Peer)
 }
 
+func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
+	unix := attribute.FD{Type: schema.FDUnix, UnixSrc: 0xffff8881025e5f80, UnixDst: 0xffff8881025e7600}
+	loopback := attribute.FD{
+		Type: schema.FDIPv4, Src: netip.MustParseAddrPort("127.0.0.1:40000"), Dst: netip.MustParseAddrPort("127.0.0.1:9000"),
+	}
+	for _, test := range []struct {
+		name      string
+		fd        attribute.FD
+		container byte // of the receiver
+		want      uint64
+	}{
+		{"a Unix socket", unix, 'a', mb},
+		{"a Unix socket in a volume of two containers", unix, 'b', mb},
+		{"a loopback connection", loopback, 'a', mb},
+		{"a loopback connection of another container is another one", loopback, 'b', 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.process(20, test.container)
+			n.open(10, 3, "/srv/data", false)
+			n.open(10, 4, "/dev/shm/x", true)
+			n.read(10, 3, mb)
+			n.write(10, 4, mb, "\x1f\x8b")
+			n.read(10, 4, mb)
+			n.table.fds[10][5], n.table.fds[20][5] = test.fd, test.fd
+			n.write(10, 5, mb, "")
+			n.read(20, 5, mb)
+			n.socket(20, 6, "203.0.113.10:443", false)
+			sent := n.write(20, 6, mb, "")
+			assert.Equal(t, test.want, sent.From[attribute.Packed])
+			assert.Zero(t, sent.From[attribute.Piped], "servers that talk to each other are no pipeline")
+		})
+	}
+}
+
+func TestAFileWithoutANameIsAFile(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.read(10, 3, mb)
+	n.table.fds[10][4] = attribute.FD{Type: schema.FDDir, Name: "/var/tmp", Dev: 1, Ino: 99} // O_TMPFILE, as libs shows it
+	n.state(decode.State{Kind: decode.KindOpen, TID: 10, FD: 4, Fresh: true})
+	f := n.write(10, 4, mb, "").Resource.File
+	assert.Equal(t, attribute.Tmp, f.Location)
+	assert.Equal(t, "/var/tmp", f.Dir())
+}
+
+func TestDotDirectoriesOfAHomeAreNoOddPlaceButStage(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/root/.cache/x/f", true)
+	n.read(10, 3, mb)
+	kept := n.write(10, 4, mb, "")
+	assert.Equal(t, attribute.NoLocation, kept.Resource.File.Location, "programs keep caches there")
+	n.process(11, 'a')
+	n.open(11, 5, "/root/.cache/x/f", false)
+	n.read(11, 5, mb)
+	n.socket(11, 6, "203.0.113.10:443", false)
+	assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.Staged])
+}
+
+func TestServedContentThatIsPackedAheadOfRequestsIsNotCollected(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a') // deploys
+	n.open(10, 3, "/srv/site/app.js", false)
+	n.open(10, 4, "/var/www/html/app.js", true)
+	n.read(10, 3, mb)
+	n.write(10, 4, mb, "")
+	n.process(11, 'a') // compresses
+	n.open(11, 3, "/var/www/html/app.js", false)
+	n.open(11, 4, "/var/www/html/app.js.gz", true)
+	n.read(11, 3, mb)
+	assert.Zero(t, n.write(11, 4, mb, "\x1f\x8b").From[attribute.Local])
+
+	n.process(12, 'a') // drops an archive of something else
+	n.open(12, 3, "/srv/customers.csv", false)
+	n.open(12, 4, "/var/www/html/logo.png", true)
+	n.read(12, 3, mb)
+	n.write(12, 4, mb, "\x1f\x8b")
+	n.process(13, 'a') // serves
+	n.open(13, 3, "/var/www/html/logo.png", false)
+	n.socket(13, 5, "203.0.113.10:50000", true)
+	n.read(13, 3, mb)
+	assert.Equal(t, mb, n.write(13, 5, mb, "").From[attribute.Packed])
+}
+
 func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
@@ -312,11 +416,13 @@ func TestPartsAndCopiesOfAnArchiveAreArchives(t *testing.T) {
 func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 	for _, test := range []struct {
 		name   string
+		head   string
 		reader int64
 		want   uint64
 	}{
-		{"the writer reads it back", 10, 0},
-		{"another program takes it", 11, mb},
+		{"the writer reads it back", "", 10, 0},
+		{"the writer reads back what it packed", "\x1f\x8b", 10, 0},
+		{"another program takes it", "", 11, mb},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t)
@@ -327,12 +433,14 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 			n.open(10, 3, "/srv/log", false)
 			n.open(10, 4, "/data/buffer", true)
 			n.read(10, 3, mb)
-			buffered := n.write(10, 4, mb, "")
+			buffered := n.write(10, 4, mb, test.head)
 			require.Equal(t, attribute.Volume, buffered.Resource.File.Location)
 			n.open(test.reader, 5, "/data/buffer", false)
 			n.read(test.reader, 5, mb)
 			n.socket(test.reader, 6, "203.0.113.10:443", false)
-			assert.Equal(t, test.want, n.write(test.reader, 6, mb, "").From[attribute.Staged])
+			sent := n.write(test.reader, 6, mb, "")
+			assert.Equal(t, test.want, sent.From[attribute.Staged])
+			assert.Zero(t, sent.From[attribute.Packed])
 		})
 	}
 }

@@ -1,6 +1,10 @@
 package attribute
 
-import "strings"
+import (
+	"iter"
+	"slices"
+	"strings"
+)
 
 // Location is the class of place a file lies in: where data is put that is not meant to stay.
 type Location uint8
@@ -73,29 +77,44 @@ func mountOf(path string, mounts []Mount) *Mount {
 	return best
 }
 
-// hidden reports whether a component of the path is hidden from a plain listing.
+// hidden reports whether a component of the path is hidden from a plain listing, other than by convention.
 func (p *Paths) hidden(path string) bool {
-	for rest, at := path, 0; ; {
-		i := strings.Index(rest, "/.")
-		if i < 0 {
-			return false
-		}
-		at += i
-		name, _, _ := strings.Cut(rest[i+1:], "/")
-		if name != "." && name != ".." && !p.conventional(path[:at], name) {
+	for dir, name := range dotNames(path) {
+		if !slices.Contains(p.Repositories, name) && !p.home(dir) {
 			return true
 		}
-		rest, at = rest[i+1:], at+1
+	}
+	return false
+}
+
+// settings reports whether a path lies in a dot directory right below a home.
+func (p *Paths) settings(path string) bool {
+	for dir, name := range dotNames(path) {
+		if p.home(dir) && !slices.Contains(p.Repositories, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// dotNames yields the components of a path that are hidden from a plain listing, each with the directory it is in.
+func dotNames(path string) iter.Seq2[string, string] {
+	return func(yield func(dir, name string) bool) {
+		for at := 0; ; at++ {
+			i := strings.Index(path[at:], "/.")
+			if i < 0 {
+				return
+			}
+			at += i
+			name, _, _ := strings.Cut(path[at+1:], "/")
+			if name != "." && name != ".." && !yield(path[:at], name) {
+				return
+			}
+		}
 	}
 }
 
-// conventional reports whether a dot name in dir is one that ordinary programs make.
-func (p *Paths) conventional(dir, name string) bool {
-	for _, repository := range p.Repositories {
-		if name == repository {
-			return true
-		}
-	}
+func (p *Paths) home(dir string) bool {
 	for _, home := range p.Homes {
 		if parent, any := strings.CutSuffix(home, "*"); dir == home || any && strings.HasPrefix(dir, parent) && !strings.Contains(dir[len(parent):], "/") {
 			return true

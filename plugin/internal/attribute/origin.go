@@ -53,7 +53,10 @@ func (l *ledger) stale(o Origin, ts uint64, window time.Duration) bool {
 
 // share scales part/whole to n; never more than n.
 func share(n, part, whole uint64) uint64 {
-	if part >= whole {
+	switch {
+	case part == 0:
+		return 0
+	case part >= whole:
 		return n
 	}
 	return uint64(float64(n) * (float64(part) / float64(whole)))

@@ -33,4 +33,6 @@ type FD struct {
 	Ino   uint64         // of a file or pipe
 	Src   netip.AddrPort // of an internet socket: the client's end
 	Dst   netip.AddrPort // of an internet socket: the server's end
+
+	UnixSrc, UnixDst uint64 // of a Unix socket: what tells its two ends from all others
 }

@@ -190,9 +190,11 @@ type FDType uint8
 
 const (
 	FDFile   FDType = 1
+	FDDir    FDType = 2
 	FDIPv4   FDType = 3
 	FDIPv6   FDType = 4
 	FDFifo   FDType = 7
+	FDUnix   FDType = 8
 	FDFileV2 FDType = 16
 	FDMemfd  FDType = 20
 )
