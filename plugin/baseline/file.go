@@ -244,6 +244,8 @@ func (f *File) edit(change func(*record) bool) (*File, error) {
 // Workload is what a file knows of a workload, all nodes together.
 type Workload struct {
 	Name, Image         string
+	Digests             int           // of the file, that know of it
+	Bytes               int           // as encoded, before compression
 	FirstSeen, LastSeen time.Time     // of learned windows
 	Age                 time.Duration // event time learned
 	LaterAge            time.Duration // of that, since the learning period
@@ -289,8 +291,11 @@ func (f *File) Workloads() ([]Workload, error) {
 }
 
 func (r *record) describe() *Workload {
+	var encoded writer
+	r.encode(&encoded)
 	w := &Workload{
 		Name: r.workload, Image: r.image,
+		Digests: 1 + r.folded, Bytes: len(encoded.buf),
 		Age: r.age.duration(), LaterAge: r.laterAge.duration(),
 		Windows: r.windows(), LaterWindows: r.day.later.windows,
 		Hours:       r.hours != nil,

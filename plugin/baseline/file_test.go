@@ -289,6 +289,57 @@ func TestEveryDamagedByteIsNoticed(t *testing.T) {
 	assert.ErrorIs(t, err, ErrDamaged)
 }
 
+func TestADamagedFileSaysWhere(t *testing.T) {
+	content := merge(t, nodeFile(t, "a", 3, 1, 1), nodeFile(t, "b", 3, 2, 2)).Encode()
+	f, err := Decode(content)
+	require.NoError(t, err)
+	b := f.digests[1].compressed
+	end := len(content) - checksumLen
+	flipped := func(at int) []byte {
+		c := append([]byte{}, content...)
+		c[at] ^= 0x10
+		return c
+	}
+	for _, tc := range []struct {
+		name    string
+		content []byte
+		want    string
+	}{
+		{"nothing at all", nil, "it is empty"},
+		{"something else", []byte("# a rules file"), `not a baseline file, for it begins with "# a rule" and not with "dsbaseln"`},
+		{"less than a beginning", []byte("dsb"), `it begins with "dsb"`},
+		{"a beginning and no more", content[:12], "it ends after 12 bytes"},
+		{"a node's records", flipped(end - 20), fmt.Sprintf(`its checksum is wrong; the damage is in bytes %d to %d, what node "b" learned`, end-len(b), end)},
+		{"the second half missing", content[:len(content)/2], "its checksum is wrong; a number too large at byte "},
+		{"the checksum itself", flipped(end), "its checksum is wrong"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Decode(tc.content)
+			require.ErrorIs(t, err, ErrDamaged)
+			assert.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestAWorkloadTellsItsDigestsAndSize(t *testing.T) {
+	f := merge(t, nodeFile(t, "a", 1, 1, 1), nodeFile(t, "b", 2, 2, 2), nodeFile(t, "c", 2, 3, 3))
+	workloads, err := f.Workloads()
+	require.NoError(t, err)
+	assert.Equal(t, []int{3, 2}, []int{workloads[0].Digests, workloads[1].Digests})
+
+	records, err := f.fold()
+	require.NoError(t, err)
+	var w writer
+	records[0].encode(&w)
+	assert.Equal(t, len(w.buf), workloads[0].Bytes)
+
+	compacted, err := f.Compact()
+	require.NoError(t, err)
+	workloads, err = compacted.Workloads()
+	require.NoError(t, err)
+	assert.Equal(t, 1, workloads[0].Digests)
+}
+
 // resum makes the checksum right again.
 func resum(content []byte) []byte {
 	body := content[:len(content)-checksumLen]

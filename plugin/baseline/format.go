@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -89,12 +90,15 @@ func (w *writer) text(s string) {
 // reader reads buf. After the first error it reads zeros.
 type reader struct {
 	buf []byte
+	end int // where buf ends in the whole, for errors
 	err error
 }
 
+func (r *reader) at() int { return r.end - len(r.buf) }
+
 func (r *reader) fail(what string) {
 	if r.err == nil {
-		r.err = damaged("%s at %d bytes before the end", what, len(r.buf))
+		r.err = damaged("%s at byte %d", what, r.at())
 		r.buf = nil
 	}
 }
@@ -172,17 +176,22 @@ func (f *File) encodedSize() int {
 
 // Decode reads a file's bytes. Its errors are ErrDamaged, ErrVersion or ErrSchema with what is wrong.
 func Decode(buf []byte) (*File, error) {
-	if len(buf) < len(magic)+2+checksumLen || string(buf[:len(magic)]) != magic {
-		return nil, damaged("not a baseline file of %d bytes", len(buf))
+	switch {
+	case len(buf) == 0:
+		return nil, damaged("it is empty")
+	case !bytes.HasPrefix(buf, []byte(magic)):
+		return nil, damaged("not a baseline file, for it begins with %q and not with %q", buf[:min(len(buf), len(magic))], magic)
+	case len(buf) < len(magic)+2+checksumLen:
+		return nil, damaged("it ends after %d bytes", len(buf))
 	}
 	body := buf[:len(buf)-checksumLen]
 	if sum := binary.LittleEndian.Uint64(buf[len(body):]); sum != xxhash.Sum64(body) {
-		return nil, damaged("its checksum is wrong")
+		return nil, damaged("its checksum is wrong%s", suspect(body))
 	}
 	if v := binary.LittleEndian.Uint16(body[len(magic):]); v != version {
 		return nil, fmt.Errorf("%w: it has version %d, this program reads version %d; use the program that wrote it or a newer one", ErrVersion, v, version)
 	}
-	r := reader{buf: body[len(magic)+2:]}
+	r := reader{buf: body[len(magic)+2:], end: len(body)}
 	if got := r.text(); r.err == nil && got != schema {
 		return nil, fmt.Errorf("%w: it holds %q, this program reads %q; learn it anew", ErrSchema, got, schema)
 	}
@@ -200,6 +209,28 @@ func Decode(buf []byte) (*File, error) {
 		return nil, r.err
 	}
 	return f, nil
+}
+
+// suspect says where a file whose checksum is wrong is damaged, as far as that shows.
+func suspect(body []byte) string {
+	r := reader{buf: body[len(magic)+2:], end: len(body)}
+	if binary.LittleEndian.Uint16(body[len(magic):]) != version || r.text() != schema && r.err == nil {
+		return ""
+	}
+	for range r.count(16) {
+		var d digest
+		d.decode(&r)
+		if r.err != nil {
+			break
+		}
+		if _, err := d.records(); err != nil {
+			return fmt.Sprintf("; the damage is in bytes %d to %d, what node %q learned", r.at()-len(d.compressed), r.at(), d.id)
+		}
+	}
+	if r.err != nil {
+		return ";" + strings.TrimPrefix(r.err.Error(), ErrDamaged.Error()+":") + " of " + strconv.Itoa(len(body)+checksumLen)
+	}
+	return ""
 }
 
 func (d *digest) encode(w *writer) {
@@ -265,7 +296,7 @@ func (d *digest) records() ([]*record, error) {
 	if len(buf) != d.size {
 		return nil, damaged("node %s: %d bytes of records, not %d", d.id, len(buf), d.size)
 	}
-	r := reader{buf: buf}
+	r := reader{buf: buf, end: len(buf)}
 	var records []*record
 	for range min(d.numRecords, len(buf)) {
 		record := decodeRecord(&r)
@@ -273,7 +304,7 @@ func (d *digest) records() ([]*record, error) {
 			r.fail("workloads out of order")
 		}
 		if r.err != nil {
-			return nil, fmt.Errorf("node %s: %w", d.id, r.err)
+			return nil, fmt.Errorf("records of node %s: %w", d.id, r.err)
 		}
 		records = append(records, record)
 	}
@@ -338,7 +369,8 @@ func decodeRecord(r *reader) *record {
 	if b := r.bytes(4); b != nil {
 		size = int(binary.LittleEndian.Uint32(b))
 	}
-	in := reader{buf: r.bytes(size), err: r.err}
+	in := reader{buf: r.bytes(size)}
+	in.end, in.err = r.at(), r.err
 	out.workload, out.image = in.text(), in.text()
 	out.first = in.minute()
 	out.last = out.first + minute(in.upTo(uint64(math.MaxUint32-out.first)))

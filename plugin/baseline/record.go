@@ -6,6 +6,7 @@ import "time"
 type record struct {
 	workload string
 	image    string // of the first window
+	folded   int    // other nodes' records that were folded into this one since it was read
 
 	first, last minute // of the learned windows
 	age         minute // event time learned, each gap counted up to maxGap
@@ -93,6 +94,7 @@ func (r *record) fold(o *record) {
 		r.first, r.last = min(r.first, o.first), max(r.last, o.last)
 	}
 	r.age, r.laterAge = max(r.age, o.age), max(r.laterAge, o.laterAge)
+	r.folded += 1 + o.folded
 	for i, n := range o.quarantined {
 		r.quarantined[i] += n
 	}
