@@ -19,6 +19,7 @@ const (
 	WebRoot
 	Run
 	Memfd
+	NumLocations int = iota
 )
 
 func (l Location) String() string {

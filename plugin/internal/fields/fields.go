@@ -49,9 +49,9 @@ type Field struct {
 	Arg  ArgKind
 	Desc string
 
-	sum   measure.Metric          // of a field that takes a window
-	value func(v *View) any       // of a field without an argument; nil for no value
-	keyed func(*View, string) any // of a field with a key
+	summed func(*View, time.Duration) any // of a field that takes a window
+	value  func(v *View) any              // of a field without an argument; nil for no value
+	keyed  func(*View, string) any        // of a field with a key
 
 	compared func(*View, baseline.Metric) (uint64, bool) // of a field with a metric; false for no value
 }
@@ -60,6 +60,10 @@ type Field struct {
 func Catalogue() []Field {
 	return []Field{
 		sum("staging.bytes", measure.StagedBytes, "Bytes written to files in staging locations (see staging.location) in the window"),
+		{
+			Name: "staging.location_bytes", Type: "uint64", Arg: WindowArg, summed: locationBytes,
+			Desc: "Of those, bytes written to locations of the class that the event's file lies in",
+		},
 		sum("staging.files", measure.StagedFiles, "Distinct files written in staging locations in the window"),
 		text("staging.dir", "Staging directory with the most bytes written in the default window", stagingDir),
 		text("staging.location", "Class of the place that the event's file lies in: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd", location),
@@ -160,7 +164,9 @@ func isNew(v *View, d baseline.Dimension) any {
 }
 
 func sum(name string, m measure.Metric, desc string) Field {
-	return Field{Name: name, Type: "uint64", Arg: WindowArg, Desc: desc, sum: m}
+	return Field{Name: name, Type: "uint64", Arg: WindowArg, Desc: desc, summed: func(v *View, w time.Duration) any {
+		return v.Account.Sum(m, v.Now, w)
+	}}
 }
 
 func text(name, desc string, value func(*View) any) Field {
@@ -174,6 +180,13 @@ func location(v *View) any {
 		return nil
 	}
 	return v.Resource.File.Location.String()
+}
+
+func locationBytes(v *View, w time.Duration) any {
+	if v.Resource == nil || v.Resource.Kind != attribute.FileKind {
+		return nil
+	}
+	return v.Account.Located(v.Resource.File.Location, v.Now, w)
 }
 
 func peer(v *View) any {
@@ -217,7 +230,7 @@ func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
 				return nil, false
 			}
 		}
-		return v.Account.Sum(f.sum, v.Now, w), true
+		return f.summed(v, w), true
 	case KeyArg:
 		if !hasArg || arg == "" {
 			return nil, false

@@ -179,7 +179,8 @@ func (r *Registry) Add(t *attribute.Transfer) {
 // Account is what one container did.
 type Account struct {
 	cfg      *Config
-	counters [numMetrics]*window.Counter // nil until there is something to count
+	counters [numMetrics]*window.Counter             // nil until there is something to count
+	located  [attribute.NumLocations]*window.Counter // StagedBytes by location, likewise
 	dirs     topDirs
 	peers    map[netip.Addr]*peer
 	giver    *attribute.Container // that wrote what was read last of another container's files
@@ -291,6 +292,10 @@ func (a *Account) fileWritten(t *attribute.Transfer) {
 	f := t.Resource.File
 	if f.Location != attribute.NoLocation {
 		a.add(StagedBytes, t.TS, t.NumBytes)
+		if a.located[f.Location] == nil {
+			a.located[f.Location] = &window.Counter{}
+		}
+		a.located[f.Location].Add(t.TS, t.NumBytes)
 		a.touch(StagedFiles, &f.Written, t)
 		a.dirs.add(f.Dir(), t.NumBytes, t.TS, a.cfg.Window)
 		// A service that rewrites its own data where it keeps it gathers nothing.
@@ -344,6 +349,14 @@ func (a *Account) Sum(m Metric, now uint64, w time.Duration) uint64 {
 		return 0
 	}
 	return a.counters[m].Sum(now, w)
+}
+
+// Located returns the part of StagedBytes that went to locations of one class.
+func (a *Account) Located(l attribute.Location, now uint64, w time.Duration) uint64 {
+	if a.located[l] == nil {
+		return 0
+	}
+	return a.located[l].Sum(now, w)
 }
 
 // LastMinute returns a baseline's metric over the minute that ends at now.

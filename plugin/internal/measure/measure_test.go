@@ -69,6 +69,10 @@ func TestVolumes(t *testing.T) {
 	r.Add(send(start, 40, attribute.NoPeer, false, attribute.Amounts{}))
 
 	a := r.Account(web)
+	assert.EqualValues(t, 200, a.Located(attribute.Tmp, start, window))
+	assert.EqualValues(t, 100, a.Located(attribute.Shm, start, window))
+	assert.Zero(t, a.Located(attribute.Hidden, start, window))
+	assert.Zero(t, a.Located(attribute.Tmp, start+20*minute, window))
 	for m, want := range map[measure.Metric]uint64{
 		measure.Sources: 2, measure.SourceBytes: 1000,
 		measure.StagedBytes: 300, measure.StagedFiles: 2, measure.ArchiveBytes: 100,
