@@ -1,0 +1,253 @@
+package attribute
+
+import (
+	"strings"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
+)
+
+// Process is a thread group: what shares descriptors and memory.
+type Process struct {
+	PID       int64
+	Exe       string // absolute path of the program, empty when it is not known
+	Container *Container
+
+	fds   map[int32]*Resource
+	holds ledger
+	last  *Resource // the file or socket it wrote to last
+}
+
+// birth is what a child inherits, kept from its parent's fork to the child's own first event.
+type birth struct {
+	parent, vtid int64
+	ts           uint64
+	fds          map[int32]*Resource
+}
+
+// State follows one event that changed a thread or a descriptor. It returns the process and the resource that the event
+// is about, either of them nil where there is none. An exit is about the file or socket that the process wrote to last:
+// the kernel closes descriptors at exit without a close event, so it is the last word on them.
+func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
+	switch s.Kind {
+	case decode.KindAsync:
+		a.metadata(s)
+		return nil, nil
+	case decode.KindClone:
+		return a.clone(s), nil
+	case decode.KindExit:
+		p := a.Process(s.TID)
+		a.threads.Remove(s.TID)
+		a.lastProcess = nil
+		if p == nil {
+			return nil, nil
+		}
+		return p, p.last
+	case decode.KindExec:
+		return a.exec(s), nil
+	}
+	p := a.Process(s.TID)
+	if p == nil {
+		return nil, nil
+	}
+	var r *Resource
+	switch s.Kind {
+	case decode.KindOpen, decode.KindSocket:
+		delete(p.fds, s.FD) // looked up when bytes move
+		if s.Fresh {
+			p.fds[s.FD] = pendingFresh
+		}
+		// Servers hand a connection to a child and close their own end at once, see inherit.
+		if s.Type == schema.Accept || s.Type == schema.Accept4 {
+			r = a.Resource(p, s.TID, s.FD)
+		}
+	case decode.KindClose:
+		if r = p.fds[s.FD]; r == pendingFresh {
+			r = nil
+		}
+		delete(p.fds, s.FD)
+	case decode.KindDup:
+		if s.FD == s.FD2 {
+			break
+		}
+		r = a.Resource(p, s.TID, s.FD)
+		if r == nil {
+			r = &Resource{} // libs may still show what the number named before
+		}
+		p.fds[s.FD2] = r
+	case decode.KindPipe:
+		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}}
+		p.fds[s.FD], p.fds[s.FD2] = r, r
+	case decode.KindSocketPair:
+		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}} // both ways at once, but to the same other process
+		p.fds[s.FD], p.fds[s.FD2] = r, r
+	}
+	return p, r
+}
+
+func (a *Attributor) clone(s *decode.State) *Process {
+	if s.Ret > 0 { // in the parent
+		p := a.Process(s.TID)
+		if p != nil && s.CloneFlags&schema.CloneThread == 0 {
+			a.births[a.nextBirth] = birth{parent: s.TID, vtid: s.Ret, ts: s.TS, fds: inherit(p)}
+			a.nextBirth = (a.nextBirth + 1) % maxBirths
+		}
+		return p
+	}
+	if s.PID != s.TID { // a thread
+		p, ok := a.threads.Get(s.PID)
+		if !ok {
+			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+			a.addThread(s.PID, p)
+		}
+		a.addThread(s.TID, p)
+		return p
+	}
+	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+	if parent, ok := a.threads.Get(s.PTID); ok {
+		p.Exe, p.holds = parent.Exe, parent.holds // the child has its parent's memory
+		p.fds = a.born(s)
+		if p.fds == nil {
+			p.fds = inherit(parent)
+		}
+	}
+	a.addThread(s.TID, p)
+	return p
+}
+
+// born takes what the parent's fork set aside for this child; nil when the parent's event did not come first.
+func (a *Attributor) born(s *decode.State) map[int32]*Resource {
+	for i := range a.births {
+		b := &a.births[i]
+		if b.fds != nil && b.parent == s.PTID && b.vtid == s.VTID && s.TS-b.ts < maxBirthAge {
+			fds := b.fds
+			b.fds = nil
+			return fds
+		}
+	}
+	return nil
+}
+
+func inherit(p *Process) map[int32]*Resource {
+	fds := make(map[int32]*Resource, min(len(p.fds), maxInheritedFDs))
+	for fd, r := range p.fds {
+		if r != pendingFresh && len(fds) < maxInheritedFDs {
+			fds[fd] = r
+		}
+	}
+	return fds
+}
+
+func (a *Attributor) exec(s *decode.State) *Process {
+	p := a.Process(s.TID)
+	if p == nil {
+		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+		a.addThread(s.TID, p)
+	}
+	p.Exe = string(s.Exe)
+	p.holds = ledger{} // the memory is gone
+	if id := cgroupContainer(s.Cgroups); id != "" && id != p.Container.ID {
+		p.Container = a.container(id)
+	}
+	return p
+}
+
+func (a *Attributor) newProcess(pid int64, c *Container) *Process {
+	return &Process{PID: pid, Container: c, fds: map[int32]*Resource{}}
+}
+
+func (a *Attributor) addThread(tid int64, p *Process) {
+	if a.threads.Add(tid, p) {
+		a.Stats.ThreadsEvicted.Add(1)
+	}
+	a.lastProcess = nil
+}
+
+// Process returns the process of a thread, nil where nobody knows it.
+func (a *Attributor) Process(tid int64) *Process {
+	if a.lastProcess != nil && a.lastTID == tid {
+		return a.lastProcess
+	}
+	p, ok := a.threads.Get(tid)
+	if !ok {
+		if p = a.lookUp(tid); p == nil {
+			return nil
+		}
+		a.addThread(tid, p)
+	}
+	a.lastTID, a.lastProcess = tid, p
+	return p
+}
+
+// lookUp asks the engine about a thread whose start was not seen.
+func (a *Attributor) lookUp(tid int64) *Process {
+	t, ok := a.table.Thread(tid)
+	if !ok {
+		return nil
+	}
+	if t.PID != tid {
+		if p, ok := a.threads.Get(t.PID); ok {
+			return p
+		}
+	}
+	id := t.ContainerID
+	p := a.newProcess(t.PID, nil)
+	p.Exe = strings.Clone(t.Exe)
+	if p.Container = a.containerOf(tid, nil); p.Container.ID == Host && id != "" {
+		p.Container = a.container(id)
+	}
+	if t.PID != tid {
+		a.addThread(t.PID, p)
+	}
+	return p
+}
+
+// containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none.
+func (a *Attributor) containerOf(tid int64, cgroups []byte) *Container {
+	id := cgroupContainer(cgroups)
+	for i := 0; id == ""; i++ {
+		path, ok := a.table.Cgroup(tid, i)
+		if !ok {
+			return a.container(Host)
+		}
+		id = containerID(path)
+	}
+	return a.container(id)
+}
+
+func (a *Attributor) container(id string) *Container {
+	c, ok := a.containers.Get(id)
+	if !ok {
+		c = &Container{ID: id, Workload: id}
+		if a.containers.Add(id, c) {
+			a.Stats.ContainersEvicted.Add(1)
+		}
+	}
+	return c
+}
+
+// metadata takes what the container plugin tells about a container.
+func (a *Attributor) metadata(s *decode.State) {
+	if string(s.Name) != "container" && string(s.Name) != "container_removed" {
+		return
+	}
+	told, addr, err := parseMetadata(s.Data)
+	if err != nil {
+		a.Stats.BadMetadata.Add(1)
+		return
+	}
+	if string(s.Name) == "container_removed" {
+		if a.addresses[addr] == told.ID {
+			delete(a.addresses, addr)
+		}
+		return
+	}
+	c := a.container(told.ID)
+	*c = *told // processes already point to c
+	if addr.IsValid() {
+		if len(a.addresses) >= a.cfg.MaxContainers {
+			clear(a.addresses) // addresses of containers long gone; the others are told again when they restart
+		}
+		a.addresses[addr] = c.ID
+	}
+}

@@ -1,0 +1,188 @@
+package attribute
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
+)
+
+// Kind is what a descriptor leads to.
+type Kind uint8
+
+const (
+	Unknown Kind = iota // not told by any event nor known to the engine
+	FileKind
+	PipeKind
+	SocketKind
+	Other // devices and the like: nothing that bytes are counted for
+)
+
+// Resource is what one descriptor names. Processes that inherited or duplicated the descriptor share it.
+type Resource struct {
+	Kind    Kind
+	File    *File
+	Inbound bool           // of a socket: the peer connected to us
+	Local   netip.AddrPort // of a socket: our end
+	Learned uint64         // when this was last told to the baseline, in minutes since the epoch, kept here for that
+
+	channel   *channel // nil where the other end is not on this machine
+	peer      netip.AddrPort
+	peerClass PeerClass
+	fresh     bool // the file was created or emptied when this was opened
+	spender   *Process
+	spent     Amounts // of what spender holds, what it has written here
+}
+
+// Remote returns a socket's remote end as last seen; NoPeer for anything else.
+func (r *Resource) Remote() (netip.AddrPort, PeerClass) { return r.peer, r.peerClass }
+
+// File is one file, by device and inode, whichever containers see it under whichever names.
+type File struct {
+	Path     string // as the last process that opened it sees it
+	Location Location
+	Mount    string // where the mount that the file lies in appears in the container; empty for its own file system
+	Runtime  bool   // part of what programs need to run, and not written while it was watched
+	Packed   bool   // starts like an archive, a compressed or an encrypted file
+
+	Container *Container // that wrote it last
+	Writer    *Process   // that wrote it last
+	Size      uint64     // bytes written while it was watched
+	whole     bool       // Size is all there is in it: it was watched since it was made
+	settings  bool       // lies where programs keep settings and caches, which says nothing by itself
+	contents  ledger     // of Size, by origin
+
+	// When the file was last counted as read and as written, kept here for the counting.
+	Read, Written Touch
+}
+
+// Dir returns the directory that the file lies in, the file's own name where it has none.
+func (f *File) Dir() string {
+	switch i := strings.LastIndexByte(f.Path, '/'); i {
+	case -1:
+		return f.Path
+	case 0:
+		return "/"
+	default:
+		return f.Path[:i]
+	}
+}
+
+// Touch is the last time that a container touched a file.
+type Touch struct {
+	By *Container
+	TS uint64 // ns since the epoch
+}
+
+// fileKey names a file: by device and inode, or where the engine does not know them by container and path.
+type fileKey struct {
+	dev  uint32
+	ino  uint64
+	path string
+}
+
+// channel is a pipe or a connection within the machine: what goes in at one end comes out at the other.
+type channel struct {
+	carries ledger
+	passed  uint64 // bytes that went in
+	joins   bool   // joins two programs by their descriptors, as a shell's pipeline does
+}
+
+// channelKey names a connection by its two ends.
+type channelKey struct {
+	unixSrc, unixDst uint64
+	src, dst         netip.AddrPort
+	container        *Container // loopback addresses mean something in one network namespace only
+}
+
+// pendingFresh marks a descriptor of a file that its open created or emptied, to be looked up when bytes move.
+var pendingFresh = &Resource{fresh: true}
+
+// Resource returns what a descriptor of a process names, nil where nobody knows it.
+func (a *Attributor) Resource(p *Process, tid int64, fd int32) *Resource {
+	r, ok := p.fds[fd]
+	if ok && r != pendingFresh {
+		if r.Kind == Unknown {
+			return nil
+		}
+		return r
+	}
+	told, known := a.table.FD(tid, fd)
+	if !known {
+		return nil
+	}
+	r = a.newResource(p, &told, ok)
+	p.fds[fd] = r
+	return r
+}
+
+func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
+	r := &Resource{}
+	switch fd.Type {
+	case schema.FDFile, schema.FDFileV2, schema.FDMemfd, schema.FDDir:
+		r.Kind, r.File = FileKind, a.file(p, fd, fresh)
+	case schema.FDFifo:
+		r.Kind, r.channel = PipeKind, &channel{joins: true}
+	case schema.FDUnix:
+		r.Kind, r.channel = PipeKind, a.channel(channelKey{unixSrc: fd.UnixSrc, unixDst: fd.UnixDst})
+	case schema.FDIPv4, schema.FDIPv6:
+		r.Kind, r.Inbound = SocketKind, fd.Flags&schema.FDRoleServer != 0
+		r.peer, r.Local = fd.Dst, fd.Src
+		if r.Inbound {
+			r.peer, r.Local = fd.Src, fd.Dst
+		}
+		if r.peerClass = a.class(r.peer.Addr()); r.peerClass == Loopback {
+			r.channel = a.channel(channelKey{src: fd.Src, dst: fd.Dst, container: p.Container})
+		}
+	default:
+		r.Kind = Other
+	}
+	return r
+}
+
+// channel returns the connection between two ends; a new one of its own where they are not told.
+func (a *Attributor) channel(key channelKey) *channel {
+	if key.unixSrc == 0 && !key.src.IsValid() {
+		return &channel{}
+	}
+	c, ok := a.channels.Get(key)
+	if !ok {
+		c = &channel{}
+		a.channels.Add(key, c)
+	}
+	return c
+}
+
+func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
+	key := fileKey{dev: fd.Dev, ino: fd.Ino}
+	if fd.Ino == 0 {
+		key = fileKey{path: p.Container.ID + ":" + fd.Name}
+	}
+	f, ok := a.files.Get(key)
+	if !ok {
+		f = &File{}
+		if a.files.Add(key, f) {
+			a.Stats.FilesEvicted.Add(1)
+		}
+	}
+	if fresh { // an inode number may be used again, and what was in an emptied file is gone
+		*f = File{whole: true, Read: f.Read, Written: f.Written}
+	}
+	if f.Path != fd.Name {
+		f.Path = strings.Clone(fd.Name) // the table's string does not last
+	}
+	if fd.Type == schema.FDDir { // a file without a name (O_TMPFILE): directories move no bytes
+		f.Path += "/"
+	}
+	mount := mountOf(f.Path, p.Container.Mounts)
+	if f.Location = a.cfg.Paths.locate(f.Path, mount); fd.Type == schema.FDMemfd {
+		f.Location = Memfd
+	}
+	f.settings = a.cfg.Paths.settings(f.Path)
+	f.Mount = ""
+	if mount != nil {
+		f.Mount = mount.Destination
+	}
+	f.Runtime = f.Size == 0 && f.Location != Memfd && a.cfg.Paths.runtime(f.Path)
+	return f
+}

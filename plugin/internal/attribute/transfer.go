@@ -1,0 +1,188 @@
+package attribute
+
+import (
+	"net/netip"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
+)
+
+// Transfer is one movement of bytes. Pointers in it stay valid; whoever keeps one keeps the memory.
+type Transfer struct {
+	TS        uint64 // ns since the epoch
+	Container *Container
+	Process   *Process
+	Resource  *Resource
+	Write     bool   // from the process to the resource
+	NumBytes  uint64 // never 0
+	Peer      netip.AddrPort
+	PeerClass PeerClass
+	From      Amounts // of a write: the bytes by origin, each at most NumBytes
+	Staged    bool    // of a read: from a file that local bytes were gathered in
+	// HandedOver is, of a read from a file that another container wrote, that container.
+	HandedOver *Container
+}
+
+// Transfers attributes one event that moved bytes. It fills out and returns how many of it: two where bytes moved from
+// one descriptor to another, none where the thread or the descriptor is unknown.
+func (a *Attributor) Transfers(io *decode.IO, out *[2]Transfer) int {
+	p := a.Process(io.TID)
+	if p == nil {
+		a.Stats.UnknownThreads.Add(1)
+		return 0
+	}
+	n := 0
+	if io.Op == schema.OpRead || io.Op == schema.OpMove {
+		if r := a.Resource(p, io.TID, io.FD); r != nil {
+			a.read(p, r, io, &out[n])
+			n++
+		}
+	}
+	if io.Op == schema.OpWrite || io.Op == schema.OpMove {
+		fd := io.FD
+		if io.Op == schema.OpMove {
+			fd = io.FD2
+		}
+		if r := a.Resource(p, io.TID, fd); r != nil {
+			a.write(p, r, io, &out[n])
+			n++
+		}
+	}
+	if n == 0 {
+		a.Stats.UnknownFDs.Add(1)
+	}
+	return n
+}
+
+func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
+	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: r, NumBytes: io.NumBytes}
+	switch r.Kind {
+	case FileKind:
+		a.readFile(p, r.File, io, t)
+	case PipeKind:
+		a.receive(p, r.channel, io)
+	case SocketKind:
+		t.Peer, t.PeerClass = a.peer(r, io)
+		if r.channel != nil {
+			a.receive(p, r.channel, io)
+		} else {
+			p.holds.add(Received, io.NumBytes, io.TS, a.cfg.Window)
+		}
+	}
+}
+
+func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
+	w := a.cfg.Window
+	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
+		return
+	}
+	if f.Size > 0 && f.Container != p.Container {
+		t.HandedOver = f.Container
+	}
+	// What a web server serves is public; packing it anew, as servers do ahead of requests, makes it no less so.
+	if f.Location == WebRoot && !f.Packed {
+		return
+	}
+	local := f.contents.get(Local, io.TS, w)
+	// A program that reads back what it stored itself knows where that came from: an upload that it passes on is
+	// an upload. Another program that takes it collects it.
+	if received := f.contents.get(Received, io.TS, w); f.whole && f.Writer == p && local+received > 0 {
+		p.holds.add(Local, share(io.NumBytes, local, f.Size), io.TS, w)
+		p.holds.add(Received, share(io.NumBytes, received, f.Size), io.TS, w)
+	} else {
+		p.holds.add(Local, io.NumBytes, io.TS, w)
+	}
+	if local == 0 {
+		return
+	}
+	t.Staged = true
+	gathered := share(io.NumBytes, local, f.Size)
+	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
+	itsOwn := f.Writer == p && f.Location.OwnPlace()
+	if f.Packed && !(itsOwn && f.Location == Volume) {
+		p.holds.add(Packed, gathered, io.TS, w)
+	}
+	if (f.Location != NoLocation || f.settings) && !itsOwn {
+		p.holds.add(Staged, gathered, io.TS, w)
+	}
+}
+
+// receive gives a process what comes out of a channel.
+func (a *Attributor) receive(p *Process, c *channel, io *decode.IO) {
+	w := a.cfg.Window
+	for o := range Piped {
+		p.holds.add(o, share(io.NumBytes, c.carries.get(o, io.TS, w), c.passed), io.TS, w)
+	}
+	piped := Piped
+	if c.joins {
+		piped = Local
+	}
+	p.holds.add(Piped, share(io.NumBytes, c.carries.get(piped, io.TS, w), c.passed), io.TS, w)
+}
+
+func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) {
+	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: r, Write: true, NumBytes: io.NumBytes}
+	w := a.cfg.Window
+	if r.spender != p {
+		r.spender, r.spent = p, Amounts{}
+	}
+	for o := range numOrigins {
+		held := p.holds.get(o, io.TS, w)
+		if held < r.spent[o] { // what was held is forgotten: so is what was spent of it
+			r.spent[o] = 0
+		}
+		t.From[o] = min(io.NumBytes, held-r.spent[o])
+		r.spent[o] += t.From[o]
+	}
+	switch r.Kind {
+	case FileKind:
+		p.last = r
+		f := r.File
+		if f.Size == 0 {
+			// By its own first bytes, or as a copy or a part of an archive.
+			f.Packed = packed(io.Head()) || t.From[Packed] > io.NumBytes/2
+		}
+		f.Size += io.NumBytes
+		f.Container, f.Writer = p.Container, p
+		for o := range numOrigins {
+			f.contents.add(o, t.From[o], io.TS, w)
+		}
+	case PipeKind:
+		a.send(r.channel, io, &t.From)
+	case SocketKind:
+		p.last = r
+		t.Peer, t.PeerClass = a.peer(r, io)
+		if r.channel != nil {
+			a.send(r.channel, io, &t.From)
+		}
+	}
+}
+
+// send puts what a process writes into a channel.
+func (a *Attributor) send(c *channel, io *decode.IO, from *Amounts) {
+	c.passed += io.NumBytes
+	for o := range numOrigins {
+		c.carries.add(o, from[o], io.TS, a.cfg.Window)
+	}
+}
+
+// peer returns a socket's remote end: the event's own where it names one, as datagrams do, else the connection's.
+func (a *Attributor) peer(r *Resource, io *decode.IO) (netip.AddrPort, PeerClass) {
+	remote := r.peer
+	if tuple, ok := io.Tuple(); ok {
+		if remote = tuple.Src; io.Op == schema.OpWrite {
+			remote = tuple.Dst
+		}
+	}
+	if remote != r.peer {
+		r.peer, r.peerClass = remote, a.class(remote.Addr())
+	}
+	return r.peer, r.peerClass
+}
+
+func (a *Attributor) class(addr netip.Addr) PeerClass {
+	if _, ok := a.addresses[addr]; ok {
+		return ContainerPeer
+	}
+	return a.cfg.Networks.class(addr)
+}
