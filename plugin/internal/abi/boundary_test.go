@@ -337,10 +337,11 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkExtract(b *testing.B) {
 	for _, field := range []struct{ name, key string }{
 		{"staging.location", ""}, {"staging.bytes", ""}, {"staging.bytes", "1h"}, {"staging.phase", ""}, {"baseline.workload", ""},
+		{"baseline.status", ""}, {"baseline.deviation", "staged_bytes"}, {"baseline.typical", "staged_bytes"}, {"baseline.new", "dir"},
 	} {
 		name := "field=" + field.name
 		if field.key != "" {
-			name += "/window=" + field.key
+			name += "/arg=" + field.key
 		}
 		b.Run(name, func(b *testing.B) {
 			e := newEngine(b, "")
