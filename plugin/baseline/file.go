@@ -347,7 +347,7 @@ type Change struct {
 type ValueChange struct {
 	Dimension      Dimension
 	Added, Removed []string // as far as they are listed
-	Form           bool     // one file lists or hashes what the other does not, or it is full
+	Form           bool     // one file lists or hashes what the other does not, the numbers of hashes differ, or it is full
 }
 
 // notable is a factor that no rounding of the sketches makes: both are 1 % off at most.
@@ -394,7 +394,7 @@ func compare(a, b *Workload) Change {
 	}
 	for d := range a.Values {
 		x, y := &a.Values[d], &b.Values[d]
-		v := ValueChange{Dimension: Dimension(d), Form: x.Approximate != y.Approximate || x.Full != y.Full}
+		v := ValueChange{Dimension: Dimension(d), Form: x.Approximate != y.Approximate || x.Full != y.Full || x.Approximate && x.NumKnown != y.NumKnown}
 		if !x.Approximate && !y.Approximate {
 			v.Added, v.Removed = without(y.Known, x.Known), without(x.Known, y.Known)
 		}

@@ -179,7 +179,7 @@ func TestOriginsAreAmountsNotMarks(t *testing.T) {
 		n.read(10, 5, 50*mb)
 		stored := n.write(10, 4, 50*mb, "\x1f\x8b")
 		assert.EqualValues(t, 1000, stored.From[attribute.Local])
-		assert.Equal(t, 50*mb, stored.From[attribute.Received])
+		assert.Equal(t, 50*mb, stored.From[attribute.Fetched])
 	})
 	t.Run("uploads that are passed on were not staged", func(t *testing.T) {
 		n := newNode(t)
@@ -209,6 +209,53 @@ func TestOriginsAreAmountsNotMarks(t *testing.T) {
 		n.open(11, 4, "/var/tmp/.in/all", true)
 		n.read(11, 3, 50*mb)
 		assert.Equal(t, 40*mb, n.write(11, 4, 40*mb, "\x28\xb5\x2f\xfd").From[attribute.Local])
+	})
+	t.Run("what was fetched from outside is not collected, whoever unpacks it", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.socket(10, 5, "203.0.113.10:443", false)
+		n.open(10, 4, "/tmp/dist.tgz", true)
+		n.read(10, 5, 50*mb)
+		n.write(10, 4, 50*mb, "\x1f\x8b")
+		n.process(11, 'a')
+		n.open(11, 3, "/tmp/dist.tgz", false)
+		n.open(11, 4, "/tmp/dist/lib", true)
+		n.read(11, 3, 50*mb)
+		unpacked := n.write(11, 4, 40*mb, "")
+		assert.Zero(t, unpacked.From[attribute.Local])
+		assert.Equal(t, 40*mb, unpacked.From[attribute.Fetched])
+	})
+	t.Run("the same file again and again is no more data", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/report", false)
+		n.open(10, 4, "/tmp/report", true)
+		n.read(10, 3, 9000)
+		n.write(10, 4, 9000, "")
+		sent := uint64(0)
+		for i := range int64(200) {
+			n.process(100+i, 'a')
+			n.open(100+i, 3, "/tmp/report", false)
+			n.socket(100+i, 5, "203.0.113.10:443", false)
+			n.read(100+i, 3, 9000)
+			sent += n.write(100+i, 5, 9000, "").From[attribute.Staged]
+		}
+		assert.EqualValues(t, 2*9000, sent)
+	})
+	t.Run("the same data over many connections is no more data", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/report", false)
+		n.open(10, 4, "/tmp/report", true)
+		n.read(10, 3, 9000)
+		n.write(10, 4, 9000, "")
+		sent := uint64(0)
+		for range 200 {
+			n.read(10, 4, 9000)
+			n.socket(10, 5, "203.0.113.10:443", false)
+			sent += n.write(10, 5, 9000, "").From[attribute.Staged]
+		}
+		assert.EqualValues(t, 2*9000, sent)
 	})
 	t.Run("each place gets up to what was read, as with tee", func(t *testing.T) {
 		n := newNode(t)
@@ -370,6 +417,18 @@ func TestServedContentThatIsPackedAheadOfRequestsIsNotCollected(t *testing.T) {
 	n.open(11, 4, "/var/www/html/app.js.gz", true)
 	n.read(11, 3, mb)
 	assert.Zero(t, n.write(11, 4, mb, "\x1f\x8b").From[attribute.Local])
+
+	n.state(decode.State{Kind: decode.KindListen, TID: 11, FD: 8}) // from now on it serves
+	n.process(14, 'a')
+	n.open(14, 3, "/srv/customers.csv", false)
+	n.open(14, 4, "/var/www/html/c", true)
+	n.read(14, 3, mb)
+	n.write(14, 4, mb, "")
+	n.process(15, 'a')
+	n.open(15, 3, "/var/www/html/c", false)
+	n.open(15, 4, "/var/www/html/c.gz", true)
+	n.read(15, 3, mb)
+	assert.Equal(t, mb, n.write(15, 4, mb, "\x1f\x8b").From[attribute.Local], "put there while it serves")
 
 	n.process(12, 'a') // drops an archive of something else
 	n.open(12, 3, "/srv/customers.csv", false)

@@ -20,6 +20,8 @@ type Container struct {
 	Image    string // repository without tag and digest
 	Workload string // what a baseline is learned under: namespace/owner/container, image repository, or ID
 	Mounts   []Mount
+
+	serves bool // somebody connected to it
 }
 
 // metadata is the part of the container plugin's event that is read here.

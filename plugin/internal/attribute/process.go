@@ -15,6 +15,7 @@ type Process struct {
 
 	fds   map[int32]*Resource
 	holds ledger
+	left  Amounts   // of what it holds, what it has sent to external peers
 	last  *Resource // the file or socket it wrote to last
 }
 
@@ -60,7 +61,10 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		// Servers hand a connection to a child and close their own end at once, see inherit.
 		if s.Type == schema.Accept || s.Type == schema.Accept4 {
 			r = a.Resource(p, s.TID, s.FD)
+			p.Container.serves = p.Container.serves || r != nil && r.Kind == SocketKind && r.peerClass != Loopback
 		}
+	case decode.KindListen:
+		p.Container.serves = true
 	case decode.KindClose:
 		if r = p.fds[s.FD]; r == pendingFresh {
 			r = nil
@@ -105,7 +109,7 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	}
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 	if parent, ok := a.threads.Get(s.PTID); ok {
-		p.Exe, p.holds = parent.Exe, parent.holds // the child has its parent's memory
+		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
 		p.fds = a.born(s)
 		if p.fds == nil {
 			p.fds = inherit(parent)
@@ -145,7 +149,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 		a.addThread(s.TID, p)
 	}
 	p.Exe = string(s.Exe)
-	p.holds = ledger{} // the memory is gone
+	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	if id := cgroupContainer(s.Cgroups); id != "" && id != p.Container.ID {
 		p.Container = a.container(id)
 	}
@@ -243,6 +247,7 @@ func (a *Attributor) metadata(s *decode.State) {
 		return
 	}
 	c := a.container(told.ID)
+	told.serves = c.serves
 	*c = *told // processes already point to c
 	if addr.IsValid() {
 		if len(a.addresses) >= a.cfg.MaxContainers {

@@ -50,7 +50,9 @@ type File struct {
 	Size      uint64     // bytes written while it was watched
 	whole     bool       // Size is all there is in it: it was watched since it was made
 	settings  bool       // lies where programs keep settings and caches, which says nothing by itself
+	deployed  bool       // written before the container had served anybody
 	contents  ledger     // of Size, by origin
+	given     ledger     // of the local part of contents, what was taken as staged
 
 	// When the file was last counted as read and as written, kept here for the counting.
 	Read, Written Touch

@@ -66,7 +66,11 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 		if r.channel != nil {
 			a.receive(p, r.channel, io)
 		} else {
-			p.holds.add(Received, io.NumBytes, io.TS, a.cfg.Window)
+			from := Received
+			if t.PeerClass == External {
+				from = Fetched
+			}
+			p.holds.add(from, io.NumBytes, io.TS, a.cfg.Window)
 		}
 	}
 }
@@ -79,24 +83,20 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	if f.Size > 0 && f.Container != p.Container {
 		t.HandedOver = f.Container
 	}
-	// What a web server serves is public; packing it anew, as servers do ahead of requests, makes it no less so.
-	if f.Location == WebRoot && !f.Packed {
+	// What a web server came with is public; packing it anew, as servers do ahead of requests, makes it no less so.
+	if f.Location == WebRoot && !f.Packed && (f.Size == 0 || f.deployed) {
 		return
 	}
+	a.collect(p, f, io)
 	local := f.contents.get(Local, io.TS, w)
-	// A program that reads back what it stored itself knows where that came from: an upload that it passes on is
-	// an upload. Another program that takes it collects it.
-	if received := f.contents.get(Received, io.TS, w); f.whole && f.Writer == p && local+received > 0 {
-		p.holds.add(Local, share(io.NumBytes, local, f.Size), io.TS, w)
-		p.holds.add(Received, share(io.NumBytes, received, f.Size), io.TS, w)
-	} else {
-		p.holds.add(Local, io.NumBytes, io.TS, w)
-	}
 	if local == 0 {
 		return
 	}
 	t.Staged = true
-	gathered := share(io.NumBytes, local, f.Size)
+	// The same bytes again and again are no more data.
+	given := f.given.get(Local, io.TS, w)
+	gathered := min(share(io.NumBytes, local, f.Size), maxGiven*local-min(given, maxGiven*local))
+	f.given.add(Local, gathered, io.TS, w)
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := f.Writer == p && f.Location.OwnPlace()
 	if f.Packed && !(itsOwn && f.Location == Volume) {
@@ -105,6 +105,29 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	if (f.Location != NoLocation || f.settings) && !itsOwn {
 		p.holds.add(Staged, gathered, io.TS, w)
 	}
+}
+
+// maxGiven is how often a file's staged bytes count as taken within a window: once, and once more for a second try.
+const maxGiven = 2
+
+// collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
+// collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
+// upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
+func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
+	n, ts, w := io.NumBytes, io.TS, a.cfg.Window
+	if !f.whole {
+		p.holds.add(Local, n, ts, w)
+		return
+	}
+	local, received, fetched := f.contents.get(Local, ts, w), f.contents.get(Received, ts, w), f.contents.get(Fetched, ts, w)
+	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
+	if f.Writer == p {
+		p.holds.add(Local, share(n, local, f.Size), ts, w)
+		p.holds.add(Received, share(n, received, f.Size), ts, w)
+		return
+	}
+	unseen := f.Size - min(f.Size, local+received+fetched)
+	p.holds.add(Local, share(n, local+received+unseen, f.Size), ts, w)
 }
 
 // receive gives a process what comes out of a channel.
@@ -123,16 +146,23 @@ func (a *Attributor) receive(p *Process, c *channel, io *decode.IO) {
 func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: r, Write: true, NumBytes: io.NumBytes}
 	w := a.cfg.Window
+	if r.Kind == SocketKind {
+		t.Peer, t.PeerClass = a.peer(r, io)
+	}
 	if r.spender != p {
 		r.spender, r.spent = p, Amounts{}
 	}
+	spent := &r.spent
+	if t.PeerClass == External {
+		spent = &p.left // the outside is one place, however many connections lead there
+	}
 	for o := range numOrigins {
 		held := p.holds.get(o, io.TS, w)
-		if held < r.spent[o] { // what was held is forgotten: so is what was spent of it
-			r.spent[o] = 0
+		if held < spent[o] { // what was held is forgotten: so is what was spent of it
+			spent[o] = 0
 		}
-		t.From[o] = min(io.NumBytes, held-r.spent[o])
-		r.spent[o] += t.From[o]
+		t.From[o] = min(io.NumBytes, held-spent[o])
+		spent[o] += t.From[o]
 	}
 	switch r.Kind {
 	case FileKind:
@@ -141,6 +171,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive.
 			f.Packed = packed(io.Head()) || t.From[Packed] > io.NumBytes/2
+			f.deployed = !p.Container.serves
 		}
 		f.Size += io.NumBytes
 		f.Container, f.Writer = p.Container, p
@@ -151,7 +182,6 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		a.send(r.channel, io, &t.From)
 	case SocketKind:
 		p.last = r
-		t.Peer, t.PeerClass = a.peer(r, io)
 		if r.channel != nil {
 			a.send(r.channel, io, &t.From)
 		}

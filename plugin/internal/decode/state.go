@@ -25,6 +25,7 @@ const (
 	KindDup                        // FD2 now names what FD names
 	KindPipe                       // FD and FD2 are the ends of the pipe with inode Ino
 	KindSocket                     // FD now names a socket, or its ends changed
+	KindListen                     // FD now takes connections
 	KindSocketPair                 // FD and FD2 are the ends of a socket pair
 	KindClone                      // a task was made: in the parent Ret is the child's tid in its own namespace, in the child 0
 	KindExec                       // the task runs a new program
@@ -88,6 +89,9 @@ func Parse(raw []byte, num uint64, s *State) (bool, error) {
 		changed = s.FD >= 0
 	case schema.Connect:
 		s.Kind, s.Ret, s.FD = KindSocket, p.int(0), p.fd(2)
+	case schema.Listen:
+		s.Kind, s.Ret, s.FD = KindListen, p.int(0), p.fd(1)
+		changed = s.Ret >= 0
 	case schema.Close:
 		s.Kind, s.Ret, s.FD = KindClose, p.int(0), p.fd(1)
 		changed = s.Ret >= 0

@@ -51,13 +51,13 @@ func show(s *decode.State, changed bool) string {
 	if !changed {
 		return "unchanged"
 	}
-	kinds := [...]string{"", "open", "close", "dup", "pipe", "socket", "socketpair", "clone", "exec", "exit", "async"}
+	kinds := [...]string{"", "open", "close", "dup", "pipe", "socket", "listen", "socketpair", "clone", "exec", "exit", "async"}
 	out := fmt.Sprintf("%s tid=%d", kinds[s.Kind], s.TID)
 	add := func(format string, args ...any) { out += " " + fmt.Sprintf(format, args...) }
 	switch s.Kind {
 	case decode.KindOpen:
 		add("fd=%d fresh=%t", s.FD, s.Fresh)
-	case decode.KindClose, decode.KindSocket:
+	case decode.KindClose, decode.KindSocket, decode.KindListen:
 		add("fd=%d", s.FD)
 	case decode.KindDup, decode.KindSocketPair:
 		add("fd=%d fd2=%d", s.FD, s.FD2)

@@ -19,6 +19,7 @@ const (
 	Write          Type = 9
 	Socket         Type = 19
 	Connect        Type = 23
+	Listen         Type = 25
 	Send           Type = 29
 	SendTo         Type = 31
 	Recv           Type = 33
@@ -69,6 +70,7 @@ var names = map[Type]string{
 	Write:          "write",
 	Socket:         "socket",
 	Connect:        "connect",
+	Listen:         "listen",
 	Send:           "send",
 	SendTo:         "sendto",
 	Recv:           "recv",
@@ -167,7 +169,7 @@ var IOEvents = []IO{
 // StateEvents are the event types that change who a thread is or what a descriptor names.
 var StateEvents = []Type{
 	Open, OpenAt, OpenAt2, OpenByHandleAt, Creat, Close, Dup, Dup2, Dup3, Fcntl, Pipe, Pipe2, MemfdCreate, PidfdGetfd,
-	Socket, SocketPair, Connect, Accept, Accept4,
+	Socket, SocketPair, Connect, Listen, Accept, Accept4,
 	Clone, Clone3, Fork, VFork, Execve, ExecveAt, ProcExit, Async,
 }
 
