@@ -149,8 +149,8 @@ func (f *File) Compact() (*File, error) {
 	slices.SortFunc(includes, func(a, b node) int { return strings.Compare(a.id, b.id) })
 	h := xxhash.New()
 	for _, n := range includes {
-		h.WriteString(n.id)
-		h.Write(binary.LittleEndian.AppendUint64([]byte{0}, n.generation))
+		_, _ = h.WriteString(n.id) // a digest takes everything
+		_, _ = h.Write(binary.LittleEndian.AppendUint64([]byte{0}, n.generation))
 	}
 	for _, r := range records {
 		r.seen = coverage{}

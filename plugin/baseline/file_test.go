@@ -202,6 +202,41 @@ func TestDiff(t *testing.T) {
 	assert.Nil(t, changes[2].Before)
 }
 
+func TestDiffComparesSetsThatAreNotListedByTheirNumbers(t *testing.T) {
+	with := func(ports int) *File {
+		s := open(t, testConfig())
+		feedShop(s, 1, 60, 1)
+		for i := range ports {
+			s.profiles["shop/app-0/main"].own.sets[Listen].add(fmt.Sprint(i))
+		}
+		f, err := s.Snapshot(time.Unix(1, 0))
+		require.NoError(t, err)
+		return f
+	}
+	differs := []ValueChange{{Dimension: Listen, Form: true}}
+	for _, tc := range []struct {
+		name          string
+		before, after int
+		want          []ValueChange
+	}{
+		{"as many hashes", maxListed + 2, maxListed + 2, nil},
+		{"more hashes", maxListed + 2, maxListed + 3, differs},
+		{"listed, then hashed", maxListed - 20, maxListed + 2, differs},
+		{"hashed, then full", maxListed + 2, maxHashed + 1, differs},
+		{"full, both", maxHashed + 1, maxHashed + 2, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changes, err := Diff(with(tc.before), with(tc.after))
+			require.NoError(t, err)
+			var got []ValueChange
+			for _, c := range changes {
+				got = append(got, c.Values...)
+			}
+			assert.Equal(t, tc.want, got)
+		})
+	}
+}
+
 func TestDescribeTellsWhatWasLearned(t *testing.T) {
 	f := nodeFile(t, "a", 1, 1, 100)
 	w, err := f.Workloads()
