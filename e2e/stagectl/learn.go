@@ -164,8 +164,11 @@ func refuseBaselineFile(initConfig json.RawMessage) error {
 			File string `json:"file"`
 		} `json:"baseline"`
 	}
-	if len(initConfig) == 0 || json.Unmarshal(initConfig, &config) != nil {
-		return nil // the plugin says what is wrong
+	if len(initConfig) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(initConfig, &config); err != nil {
+		return fmt.Errorf("read the plugin's configuration: %w", err)
 	}
 	if config.Baseline.File != "" && config.Baseline.Mode != "detect" {
 		return errors.New("the plugin's configuration: baseline.file would be written; learn with stagectl learn, and compare with --baseline FILE or mode detect")

@@ -348,7 +348,7 @@ func (s *Store) SaveError() error {
 
 // Close finishes the save that runs, saves what changed since, and waits for it. The store can go on being used.
 func (s *Store) Close(now time.Time) error {
-	s.wait()
+	_ = s.wait() // a save that failed is tried again below, with everything in it
 	if !s.Save(now) {
 		return s.SaveError()
 	}

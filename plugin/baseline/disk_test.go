@@ -231,11 +231,10 @@ func TestWorkloadsEvictedDuringASaveAreInIt(t *testing.T) {
 // brokenFilesystem fails at one step; where it crashes, nothing after it happens either.
 type brokenFilesystem struct {
 	osFilesystem
-	failAt  int
-	crash   bool
-	step    int
-	steps   []string
-	partial bool // the write that fails has written a half
+	failAt int
+	crash  bool
+	step   int
+	steps  []string
 }
 
 var errBroken = errors.New("broken")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -207,7 +208,7 @@ func TestDiffComparesSetsThatAreNotListedByTheirNumbers(t *testing.T) {
 		s := open(t, testConfig())
 		feedShop(s, 1, 60, 1)
 		for i := range ports {
-			s.profiles["shop/app-0/main"].own.sets[Listen].add(fmt.Sprint(i))
+			s.profiles["shop/app-0/main"].own.sets[Listen].add(strconv.Itoa(i))
 		}
 		f, err := s.Snapshot(time.Unix(1, 0))
 		require.NoError(t, err)
@@ -269,10 +270,10 @@ func richStore(t testing.TB) *Store {
 	s := open(t, cfg)
 	feedShop(s, 3, 60, 1)
 	for i := range maxListed + 2 {
-		s.profiles["shop/app-0/main"].own.sets[Port].add(fmt.Sprint(i))
+		s.profiles["shop/app-0/main"].own.sets[Port].add(strconv.Itoa(i))
 	}
 	for i := range maxHashed + 1 {
-		s.profiles["shop/app-0/main"].own.sets[Listen].add(fmt.Sprint(i))
+		s.profiles["shop/app-0/main"].own.sets[Listen].add(strconv.Itoa(i))
 	}
 	s.Observe(&Window{Workload: "shop/app-1/main", Start: (day + 500).start(), Drops: true})
 	s.Observe(&Window{Workload: "shop/app-1/main", Start: day.start() - 1e14})
@@ -316,7 +317,7 @@ func TestEveryDamagedByteIsNoticed(t *testing.T) {
 		require.ErrorIs(t, err, ErrDamaged, "byte %d", i)
 		content[i] ^= 0x10
 	}
-	for n := range len(content) {
+	for n := range content {
 		_, err := Decode(content[:n])
 		require.ErrorIs(t, err, ErrDamaged, "%d bytes", n)
 	}

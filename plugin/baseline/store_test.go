@@ -303,7 +303,7 @@ func TestReplicasLearnTheSameMinuteEach(t *testing.T) {
 	for i := range 10 {
 		for replica := range 5 {
 			w := window(day+minute(i), EgressBytes, 1000)
-			w.Instance = fmt.Sprint(replica)
+			w.Instance = strconv.Itoa(replica)
 			require.Equal(t, Learned, s.Observe(w))
 			require.Equal(t, Repeated, s.Observe(w))
 		}
@@ -581,8 +581,8 @@ func TestNewValues(t *testing.T) {
 func TestTooManyNewValuesAreDroppedAndCounted(t *testing.T) {
 	s := open(t, testConfig())
 	for i := range maxPending + 7 {
-		s.See("w", "c", Peer, fmt.Sprint(i))
-		s.See("w", "c", Peer, fmt.Sprint(i))
+		s.See("w", "c", Peer, strconv.Itoa(i))
+		s.See("w", "c", Peer, strconv.Itoa(i))
 	}
 	assert.Equal(t, uint64(14), s.Stats.ValuesDropped.Load())
 	for i := range maxContainers + 3 {

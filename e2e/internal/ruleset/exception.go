@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,7 +115,7 @@ func appendExceptions(m *mapping, exceptions, more []Exception) []Exception {
 
 // complete fills in the default operators and checks fields and operators.
 func (x *Exception) complete(m *mapping) {
-	fields, comps := []Entry{x.Fields}, []Entry{x.Comps}
+	fields := []Entry{x.Fields}
 	if x.Fields.IsList {
 		fields = x.Fields.List
 	}
@@ -130,7 +131,8 @@ func (x *Exception) complete(m *mapping) {
 		m.failAt(x.Pos, `exception %q: "fields" and "comps" must both be lists or both single values`, x.Name)
 		return
 	}
-	if comps = []Entry{x.Comps}; x.Comps.IsList {
+	comps := []Entry{x.Comps}
+	if x.Comps.IsList {
 		comps = slices.Clone(x.Comps.List)
 	}
 	if len(fields) != len(comps) {
@@ -218,7 +220,7 @@ func (x Exception) condition() (string, error) {
 	for i, value := range x.Values {
 		if !x.Fields.IsList {
 			if value.IsList {
-				return "", fmt.Errorf("a value of a single field is a list: write the values one by one, without brackets around them")
+				return "", errors.New("a value of a single field is a list: write the values one by one, without brackets around them")
 			}
 			parts[i] = quoteItem(value.Text)
 			continue
@@ -249,7 +251,7 @@ func operandText(op string, value Entry) (string, error) {
 		items := make([]string, len(value.List))
 		for i, item := range value.List {
 			if item.IsList {
-				return "", fmt.Errorf("lists nest too deep: write [[a, b], c]")
+				return "", errors.New("lists nest too deep: write [[a, b], c]")
 			}
 			items[i] = quoteItem(item.Text)
 		}

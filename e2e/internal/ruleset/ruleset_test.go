@@ -558,10 +558,11 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	text := ""
+	var rules strings.Builder
 	for name, tags := range map[string]string{"Read files": "[a, b]", "Write files": "[b]", "Spawn": "[]"} {
-		text += strings.Replace(ruleText("evt.type = open"), "rule: r", "rule: "+name, 1) + "  tags: " + tags + "\n"
+		rules.WriteString(strings.Replace(ruleText("evt.type = open"), "rule: r", "rule: "+name, 1) + "  tags: " + tags + "\n")
 	}
+	text := rules.String()
 	tests := []struct {
 		name       string
 		selections []Selection

@@ -3,6 +3,7 @@ package attribute
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -48,7 +49,7 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	}
 	c := &Container{ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo}
 	if c.ID == "" {
-		return nil, netip.Addr{}, fmt.Errorf("parse container metadata: no container.id")
+		return nil, netip.Addr{}, errors.New("parse container metadata: no container.id")
 	}
 	for _, mount := range m.Container.Mounts {
 		if mount.Destination != "" {

@@ -99,7 +99,7 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	f.given.add(Local, gathered, io.TS, w)
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := f.Writer == p && f.Location.OwnPlace()
-	if f.Packed && !(itsOwn && f.Location == Volume) {
+	if f.Packed && (!itsOwn || f.Location != Volume) {
 		p.holds.add(Packed, gathered, io.TS, w)
 	}
 	if (f.Location != NoLocation || f.settings) && !itsOwn {

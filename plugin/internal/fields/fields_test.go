@@ -48,11 +48,12 @@ func TestEveryFieldAnswersOnAnEventThatMovedNothing(t *testing.T) {
 			require.True(t, ok)
 			switch f.Type {
 			case "uint64":
-				if f.Name == "staging.location_bytes" {
+				switch f.Name {
+				case "staging.location_bytes":
 					assert.Nil(t, value, "the event has no file")
-				} else if f.Name == "baseline.typical" || f.Name == "baseline.deviation" || f.Name == "baseline.ratio" {
+				case "baseline.typical", "baseline.deviation", "baseline.ratio":
 					assert.Nil(t, value, "nothing was learned")
-				} else {
+				default:
 					assert.Equal(t, uint64(0), value)
 				}
 			case "bool":

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // EventTypes is the set of evt.type names that a condition can match. Falco activates the syscalls in it and runs the rule
@@ -42,13 +43,7 @@ func (t EventTypes) String() string {
 	case t.Empty():
 		return "none"
 	}
-	text := ""
-	for i, n := range slices.Sorted(maps.Keys(t.names)) {
-		if i > 0 {
-			text += ", "
-		}
-		text += n
-	}
+	text := strings.Join(slices.Sorted(maps.Keys(t.names)), ", ")
 	if t.except {
 		return "all but " + text
 	}

@@ -111,16 +111,35 @@ func (*Value) operand()     {}
 func (*List) operand()      {}
 func (*Tuple) operand()     {}
 
-func (e *And) Offset() int       { return e.At }
-func (e *Or) Offset() int        { return e.At }
-func (e *Not) Offset() int       { return e.At }
-func (e *Macro) Offset() int     { return e.At }
-func (e *Check) Offset() int     { return e.At }
-func (o *Field) Offset() int     { return o.At }
+// Offset is where the node begins, in bytes.
+func (e *And) Offset() int { return e.At }
+
+// Offset is where the node begins, in bytes.
+func (e *Or) Offset() int { return e.At }
+
+// Offset is where the node begins, in bytes.
+func (e *Not) Offset() int { return e.At }
+
+// Offset is where the node begins, in bytes.
+func (e *Macro) Offset() int { return e.At }
+
+// Offset is where the node begins, in bytes.
+func (e *Check) Offset() int { return e.At }
+
+// Offset is where the node begins, in bytes.
+func (o *Field) Offset() int { return o.At }
+
+// Offset is where the node begins, in bytes.
 func (o *Transform) Offset() int { return o.At }
-func (o *Value) Offset() int     { return o.At }
-func (o *List) Offset() int      { return o.At }
-func (o *Tuple) Offset() int     { return o.At }
+
+// Offset is where the node begins, in bytes.
+func (o *Value) Offset() int { return o.At }
+
+// Offset is where the node begins, in bytes.
+func (o *List) Offset() int { return o.At }
+
+// Offset is where the node begins, in bytes.
+func (o *Tuple) Offset() int { return o.At }
 
 func (e *And) String() string { return joinTerms(e.Terms, " and ") }
 
@@ -206,11 +225,12 @@ func printArg(arg string, has bool) string {
 func Quote(text string) string {
 	var b strings.Builder
 	b.WriteByte('"')
-	for i, n := 0, 0; i < len(text); i += n {
+	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])
-		n = size
+		at := i
+		i += size
 		switch {
-		case r == '\\' && i == len(text)-1:
+		case r == '\\' && i == len(text):
 			// libsinsp takes a quote after any backslash for an escaped one, even after \\, so a text cannot end in \\.
 			// It reads "\ " as a backslash.
 			b.WriteString(`\ `)
@@ -229,9 +249,9 @@ func Quote(text string) string {
 		case r == '\t':
 			b.WriteString(`\t`)
 		case r == 0, r == utf8.RuneError && size == 1:
-			b.WriteString(`\x` + hexByte(text[i]))
+			b.WriteString(`\x` + hexByte(text[at]))
 		default:
-			b.WriteString(text[i : i+size])
+			b.WriteString(text[at:i])
 		}
 	}
 	b.WriteByte('"')
