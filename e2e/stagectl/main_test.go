@@ -127,7 +127,7 @@ func TestTableShowsContainerAndVolumesInUnits(t *testing.T) {
 	lines := strings.Split(out.String(), "\n")
 	assert.Equal(t, "a.scap: 1 alert", lines[0])
 	assert.Equal(t, []string{"TIME", "PRIORITY", "RULE", "CONTAINER", "VOLUMES"}, strings.Fields(lines[1]))
-	assert.Equal(t, "2026-11-23 17:02:26.000 Warning Egress shop/web/web bytes 41 MiB egress_bytes[10m] 16 EiB",
+	assert.Equal(t, "2026-11-23 17:02:26.000 Warning Egress shop/web/web staged 41 MiB staging.egress_bytes[10m] 16 EiB",
 		strings.Join(strings.Fields(lines[2]), " "))
 	assert.NotContains(t, out.String(), "\x1b", "no colour where there is no terminal")
 }

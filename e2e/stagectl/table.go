@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -84,26 +85,46 @@ func container(a alert.Alert) string {
 	return "-"
 }
 
-// volumes are the alert's fields that count bytes, in units for people, by name.
+// steps are the volumes of the staging fields in the order that data takes, with the word that a person would use.
+var steps = []struct{ field, word string }{
+	{"staging.source_bytes", "collected"},
+	{"staging.remote_bytes", "received"},
+	{"staging.handoff_bytes", "handed over"},
+	{"staging.bytes", "staged"},
+	{"staging.archive_bytes", "archived"},
+	{"staging.egress_bytes", "sent"},
+	{"staging.external_bytes", "sent outside"},
+}
+
+// volumes are the alert's volumes that are not zero, in units for people: those of the staging fields in the order that
+// data takes, then other fields that count bytes by their names.
 func volumes(a alert.Alert) []string {
 	var out []string
-	for field, value := range a.OutputFields {
-		// staging.bytes, staging.egress_bytes[10m]
-		name, window, windowed := strings.Cut(field, "[")
-		number, ok := value.(json.Number)
-		if !ok || !strings.HasSuffix(name, "bytes") {
+	known := map[string]bool{}
+	for _, step := range steps {
+		known[step.field] = true
+		if numBytes, ok := volume(a.OutputFields[step.field]); ok {
+			out = append(out, step.word+" "+humanize.IBytes(numBytes))
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(a.OutputFields)) {
+		name, _, _ := strings.Cut(field, "[")
+		if known[field] || !strings.HasSuffix(name, "bytes") {
 			continue
 		}
-		numBytes, err := strconv.ParseUint(number.String(), 10, 64)
-		if err != nil {
-			continue // negative: an error number
+		if numBytes, ok := volume(a.OutputFields[field]); ok {
+			out = append(out, field+" "+humanize.IBytes(numBytes))
 		}
-		label := strings.TrimPrefix(name, "staging.")
-		if windowed {
-			label += "[" + window
-		}
-		out = append(out, label+" "+humanize.IBytes(numBytes))
 	}
-	slices.Sort(out)
 	return out
+}
+
+// volume is a field's value as a number of bytes; false for none, zero and what is no such number.
+func volume(value any) (uint64, bool) {
+	number, ok := value.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	numBytes, err := strconv.ParseUint(number.String(), 10, 64)
+	return numBytes, err == nil && numBytes > 0
 }
