@@ -28,10 +28,11 @@ var errFindings = errors.New("findings")
 
 // cli is the command line.
 type cli struct {
-	Replay  replayCmd  `cmd:"" help:"Replay captures and print the alerts."`
-	Test    testCmd    `cmd:"" help:"Replay the captures of test cases and compare the alerts with those that the cases expect."`
-	Learn   learnCmd   `cmd:"" help:"Learn a baseline of what is normal from captures."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Replay   replayCmd   `cmd:"" help:"Replay captures and print the alerts."`
+	Test     testCmd     `cmd:"" help:"Replay the captures of test cases and compare the alerts with those that the cases expect."`
+	Learn    learnCmd    `cmd:"" help:"Learn a baseline of what is normal from captures."`
+	Baseline baselineCmd `cmd:"" help:"Show, compare, merge, trim and check baselines."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }

@@ -91,8 +91,8 @@ func learned(nodes []baseline.NodeInfo, w *baseline.Workload) string {
 	}
 	line := fmt.Sprintf("%s in %s, %s", Count(int(w.Windows), "window"), span(w.Age), period(w.FirstSeen, w.LastSeen))
 	folded := slices.ContainsFunc(nodes, func(n baseline.NodeInfo) bool { return len(n.Includes) > 0 })
-	if !folded { // of a folded digest nobody knows which of its nodes ran the workload
-		line += fmt.Sprintf(", on %d of %s", w.Digests, Count(len(nodes), "node"))
+	if !folded && len(nodes) > 1 { // of a folded digest nobody knows which of its nodes ran the workload
+		line += fmt.Sprintf(", on %s of %s nodes", humanize.Comma(int64(w.Digests)), humanize.Comma(int64(len(nodes))))
 	}
 	if w.Hours {
 		line += ", by hour of the day as well"
