@@ -321,8 +321,8 @@ func TestDocumentsShareNoSentence(t *testing.T) {
 func sentences(text string) (out []string) {
 	text = regexp.MustCompile("(?s)```.*?```").ReplaceAllString(text, "\n\n")
 	for _, block := range regexp.MustCompile(`\n\s*\n|\n(?:- |\d+\. |#)`).Split(text, -1) {
-		for _, s := range regexp.MustCompile(`[.:?;] `).Split(strings.Join(strings.Fields(block), " "), -1) {
-			out = append(out, strings.TrimRight(s, ".:?;"))
+		for _, s := range regexp.MustCompile(`[.?!] `).Split(strings.Join(strings.Fields(block), " "), -1) {
+			out = append(out, strings.TrimRight(s, ".?!"))
 		}
 	}
 	return out
@@ -356,7 +356,8 @@ func readVocabulary(t *testing.T) vocabulary {
 	}
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
-	for _, m := range regexp.MustCompile("(?m)^\\| `((?:staging|baseline)\\.\\w+)(\\[\\w+\\])?` \\| (?:uint64|string|bool|reltime) \\| (.*) \\|$").FindAllStringSubmatch(section(string(readme), "fields"), -1) {
+	row := regexp.MustCompile("(?m)^\\| `([a-z_.]+)(\\[\\w+\\])?` \\| \\w+ \\| (.*) \\|$")
+	for _, m := range row.FindAllStringSubmatch(section(string(readme), "fields"), -1) {
 		v.fields[m[1]] = m[2]
 		// "...: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd"
 		if _, list, ok := strings.Cut(m[3], ": "); ok {
