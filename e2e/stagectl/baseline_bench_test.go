@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,7 @@ func BenchmarkBaselineMerge(b *testing.B) {
 	numBytes := 0
 	for i := range nodes {
 		f := nodeFile(b, fmt.Sprintf("node-%04d", i), workloads, 1)
-		write(b, filepath.Join(dir, fmt.Sprint(i)), f)
+		write(b, filepath.Join(dir, strconv.Itoa(i)), f)
 		numBytes += f.Nodes()[0].Bytes
 	}
 	for _, compact := range []bool{false, true} {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +147,7 @@ func TestBaselineOnObjectStorage(t *testing.T) {
 	var nodes []*baseline.File
 	for i := range 3 {
 		nodes = append(nodes, nodeFile(t, fmt.Sprintf("node-%d", i), 4, 100))
-		local := write(t, filepath.Join(dir, fmt.Sprint(i)), nodes[i])
+		local := write(t, filepath.Join(dir, strconv.Itoa(i)), nodes[i])
 		ok("merge", "--out", at(fmt.Sprintf("nodes/%d.baseline", i)), local)
 	}
 	_, stderr := ok("merge", "--compact", "--out", at("nodes/fleet.baseline"), at("nodes/"))
@@ -333,6 +334,25 @@ func TestBaselineInterrupted(t *testing.T) {
 		assert.Empty(t, stdout)
 	}
 	assert.NoFileExists(t, out)
+}
+
+func TestReadingEndsAtAnInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	files := openFiles()
+	defer files.Close()
+	var locations []string
+	for range 3 * maxReads {
+		locations = append(locations, "testdata/shop.baseline")
+	}
+	numTaken := 0
+	err := readEach(ctx, files, locations, func(string, *baseline.File, int, error) error {
+		numTaken++
+		cancel()
+		return nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, 1, numTaken)
 }
 
 func TestStyleFollowsTheTerminal(t *testing.T) {

@@ -88,14 +88,14 @@ func (p place) at(key string) string {
 		return key
 	}
 	u := *p.url
-	u.Path, u.RawPath = "/"+key, ""
+	u.Path = "/" + key
 	return u.String()
 }
 
 // bucket opens a location's bucket once.
 func (f *Files) bucket(ctx context.Context, p place) (*blob.Bucket, error) {
 	u := *p.url
-	u.Path, u.RawPath = "", ""
+	u.Path = ""
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if b, ok := f.buckets[u.String()]; ok {
@@ -135,7 +135,7 @@ func (f *Files) content(ctx context.Context, location string) ([]byte, error) {
 	if err != nil {
 		return nil, reason(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // nothing was written
 	content, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
 		return nil, reason(err)

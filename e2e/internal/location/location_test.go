@@ -34,19 +34,19 @@ func nodeFile(t testing.TB, node string) *baseline.File {
 	return f
 }
 
-// memory is an opener of buckets that lie in memory, each named once.
-type memory map[string]*blob.Bucket
+// memory opens buckets that lie in memory, anew each time.
+type memory struct{ opened []string }
 
-func (m memory) OpenBucketURL(_ context.Context, u *url.URL) (*blob.Bucket, error) {
-	if m[u.Host] == nil {
-		m[u.Host] = memblob.OpenBucket(nil)
-	}
-	return m[u.Host], nil
+func (m *memory) OpenBucketURL(_ context.Context, u *url.URL) (*blob.Bucket, error) {
+	m.opened = append(m.opened, u.String())
+	return memblob.OpenBucket(nil), nil
 }
 
-func inMemory() *Files {
+func inMemory() *Files { return filesOf(&memory{}) }
+
+func filesOf(m *memory) *Files {
 	mux := new(blob.URLMux)
-	mux.RegisterBucket("mem", memory{})
+	mux.RegisterBucket("mem", m)
 	return New(mux)
 }
 
@@ -219,6 +219,35 @@ func TestAnObjectThatIsNotThereTellsHowToNameAllBelowIt(t *testing.T) {
 	require.NoError(t, files.Write(t.Context(), "mem://fleet/nodes/a", nodeFile(t, "a")))
 	_, _, err := files.Read(t.Context(), "mem://fleet/nodes")
 	assert.EqualError(t, err, "read baseline mem://fleet/nodes: there is no such object; for all below it write mem://fleet/nodes/")
+}
+
+func TestABucketIsOpenedOnceForEachSetOfOptions(t *testing.T) {
+	var m memory
+	files := filesOf(&m)
+	for _, l := range []string{"mem://a/x", "mem://a/y/z", "mem://b/x", "mem://a/x?region=r", "mem://a/%2Fy?region=r"} {
+		require.NoError(t, files.Write(t.Context(), l, nodeFile(t, "a")))
+	}
+	assert.Equal(t, []string{"mem://a", "mem://b", "mem://a?region=r"}, m.opened)
+	found, err := files.Expand(t.Context(), []string{"mem://a/", "mem://a/**?region=r"}, "mem://a/y/z?region=other")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"mem://a//y?region=r", "mem://a/x", "mem://a/x?region=r"}, found)
+	for _, l := range found {
+		_, _, err := files.Read(t.Context(), l)
+		assert.NoError(t, err, "what was found is read")
+	}
+}
+
+func TestObjectsThatStandForFoldersAreNotMeant(t *testing.T) {
+	files := inMemory()
+	require.NoError(t, files.Write(t.Context(), "mem://fleet/nodes/a", nodeFile(t, "a")))
+	p, err := files.parse("mem://fleet/")
+	require.NoError(t, err)
+	bucket, err := files.bucket(t.Context(), p)
+	require.NoError(t, err)
+	require.NoError(t, bucket.WriteAll(t.Context(), "nodes/", nil, nil))
+	found, err := files.Expand(t.Context(), []string{"mem://fleet/"}, "")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"mem://fleet/nodes/a"}, found)
 }
 
 func TestAnInterruptedWriteLeavesTheObjectAsItWas(t *testing.T) {
