@@ -15,9 +15,14 @@ type Process struct {
 
 	fds   map[int32]*Resource
 	holds ledger
-	left  Amounts   // of what it holds, what it has sent to external peers
-	last  *Resource // the file or socket it wrote to last
+	left  Amounts // of what it holds, what it has sent to external peers
+
+	lastFile, lastSocket *Resource // that it wrote to
 }
+
+// Last returns the file and the socket that the process wrote to last, nil for none. When it ends, the kernel closes them
+// without an event, so this is the last word on them.
+func (p *Process) Last() (file, socket *Resource) { return p.lastFile, p.lastSocket }
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
 type birth struct {
@@ -27,8 +32,7 @@ type birth struct {
 }
 
 // State follows one event that changed a thread or a descriptor. It returns the process and the resource that the event
-// is about, either of them nil where there is none. An exit is about the file or socket that the process wrote to last:
-// the kernel closes descriptors at exit without a close event, so it is the last word on them.
+// is about, either of them nil where there is none.
 func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 	switch s.Kind {
 	case decode.KindAsync:
@@ -40,10 +44,7 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		p := a.Process(s.TID)
 		a.threads.Remove(s.TID)
 		a.lastProcess = nil
-		if p == nil {
-			return nil, nil
-		}
-		return p, p.last
+		return p, nil
 	case decode.KindExec:
 		return a.exec(s), nil
 	}

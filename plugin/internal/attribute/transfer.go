@@ -166,7 +166,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	}
 	switch r.Kind {
 	case FileKind:
-		p.last = r
+		p.lastFile = r
 		f := r.File
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive.
@@ -181,7 +181,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	case PipeKind:
 		a.send(r.channel, io, &t.From)
 	case SocketKind:
-		p.last = r
+		p.lastSocket = r
 		if r.channel != nil {
 			a.send(r.channel, io, &t.From)
 		}

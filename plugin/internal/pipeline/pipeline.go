@@ -122,11 +122,18 @@ func (p *Pipeline) State(s *decode.State) {
 	if s.Kind == decode.KindExec && process != nil {
 		p.baselines.See(process.Container.Workload, process.Container.ID, baseline.Exe, process.Exe)
 	}
+	var socket *attribute.Resource
+	if s.Kind == decode.KindExit && process != nil {
+		resource, socket = process.Last()
+	}
 	p.current = current{num: s.Num, process: process, resource: resource, fd: -1}
 	if s.Kind == decode.KindOpen || s.Kind == decode.KindSocket {
 		p.current.fd = s.FD
 	}
-	if resource != nil {
+	switch {
+	case socket != nil:
+		p.current.peer, p.current.peerClass = socket.Remote()
+	case resource != nil:
 		p.current.peer, p.current.peerClass = resource.Remote()
 	}
 }

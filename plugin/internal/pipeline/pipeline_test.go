@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -30,6 +31,11 @@ func (e *engine) Cgroup(tid int64, i int) (string, bool) {
 }
 
 func (e *engine) FD(_ int64, fd int32) (attribute.FD, bool) {
+	if fd == 5 {
+		return attribute.FD{
+			Type: schema.FDIPv4, Src: netip.MustParseAddrPort("10.77.0.11:41000"), Dst: netip.MustParseAddrPort("203.0.113.10:443"),
+		}, true
+	}
 	return attribute.FD{Type: schema.FDFileV2, Name: "/dev/shm/out", Dev: 1, Ino: 7}, fd == 4
 }
 
@@ -63,6 +69,13 @@ func TestAFieldAboutTheEventIsOfThatEventAlone(t *testing.T) {
 	p.IO([]decode.IO{write})
 	p.State(&decode.State{Kind: decode.KindExit, TS: start, TID: 10, Num: 4})
 	assert.Equal(t, "shm", p.Extract(4, start, 10, location, "", false), "of the file that was written last")
+
+	p.IO([]decode.IO{decode.NewIO(start, 10, 5, 100, 5, -1, schema.OpWrite, nil)})
+	assert.Equal(t, "203.0.113.10:443", p.Extract(5, start, 10, id(t, "staging.peer"), "", false))
+	p.IO([]decode.IO{write})
+	p.State(&decode.State{Kind: decode.KindExit, TS: start, TID: 10, Num: 6})
+	assert.Equal(t, "shm", p.Extract(6, start, 10, location, "", false))
+	assert.Equal(t, "external", p.Extract(6, start, 10, id(t, "staging.peer_class"), "", false), "of the socket that was written last")
 }
 
 func TestNobodysEventsHaveNoValues(t *testing.T) {
