@@ -31,8 +31,9 @@ type baselineCmd struct {
 // Help says what a FILE can be.
 func (baselineCmd) Help() string {
 	return `A baseline lies in a file or in object storage: s3://bucket/key, gs://bucket/key or azblob://container/key, with the
-credentials that the storage's own tools use and options after a ?, such as ?region=eu-west-1. Where several can be given, a
-folder, a URL that ends with a / and a glob (*, **, [a-c], {a,b}) name all baselines that they match.`
+credentials that the storage's own tools use (Azure's account comes from AZURE_STORAGE_ACCOUNT) and options after a ?, such
+as ?region=eu-west-1. Where several can be given, a folder, a URL that ends with a / and a glob (*, **, [a-c], {a,b}) name
+all baselines that they match.`
 }
 
 func openFiles() *location.Files { return location.New(blob.DefaultURLMux()) }

@@ -177,23 +177,24 @@ func (f *Files) openObject(ctx context.Context, p place) (io.ReadCloser, error) 
 // Write puts a baseline file at a location, whole or not at all. On local disk the generation before is kept beside it;
 // in object storage that is what versions of a bucket are for.
 func (f *Files) Write(ctx context.Context, location string, file *baseline.File) error {
-	if err := f.write(ctx, location, file); err != nil {
-		return fmt.Errorf("write baseline %s: %w", location, err)
+	p, err := f.parse(location)
+	if err == nil {
+		switch {
+		case p.key == "" || strings.HasSuffix(p.key, "/"):
+			err = errors.New("want the name of a file")
+		case p.url == nil:
+			return baseline.WriteFile(p.key, file)
+		default:
+			err = f.writeObject(ctx, p, file)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("save baseline %s: %w", location, err)
 	}
 	return nil
 }
 
-func (f *Files) write(ctx context.Context, location string, file *baseline.File) error {
-	p, err := f.parse(location)
-	if err != nil {
-		return err
-	}
-	if p.key == "" || strings.HasSuffix(p.key, "/") {
-		return errors.New("want the name of a file")
-	}
-	if p.url == nil {
-		return baseline.WriteFile(p.key, file)
-	}
+func (f *Files) writeObject(ctx context.Context, p place, file *baseline.File) error {
 	b, err := f.bucket(ctx, p)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package location
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -142,6 +143,34 @@ func TestWhatIsWrittenIsReadAndFound(t *testing.T) {
 	}
 }
 
+// TestGCSAndAzureAreRead has a server that answers what either storage answers to a read, for neither has one to test with.
+func TestGCSAndAzureAreRead(t *testing.T) {
+	want := nodeFile(t, "a")
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path)
+		for key, value := range map[string]string{
+			"ETag": `"0x1"`, "Last-Modified": "Mon, 23 Nov 2026 17:00:00 GMT", "x-ms-blob-type": "BlockBlob", "x-goog-generation": "1",
+		} {
+			w.Header().Set(key, value)
+		}
+		w.Write(want.Encode())
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	t.Setenv("STORAGE_EMULATOR_HOST", host)
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "account")
+	t.Setenv("AZURE_STORAGE_KEY", "a2V5")
+	files := New(blob.DefaultURLMux())
+	t.Cleanup(func() { files.Close() })
+	for _, l := range []string{"gs://fleet/nodes/a?anonymous=true", "azblob://fleet/nodes/a?protocol=http&localemu=true&domain=" + host} {
+		got, _, err := files.Read(t.Context(), l)
+		require.NoError(t, err, l)
+		assert.Equal(t, want.Encode(), got.Encode())
+	}
+	assert.Equal(t, []string{"GET /fleet/nodes/a", "GET /account/fleet/nodes/a"}, asked)
+}
+
 func TestWhatLiesBesideABaselineIsNotMeant(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "a.prev", "a.tmp", "a.damaged-1", ".hidden", ".work/b", "more/b"} {
@@ -207,7 +236,7 @@ func TestLocationsThatAreNone(t *testing.T) {
 			assert.ErrorContains(t, err, tc.read)
 			if tc.write != "" {
 				err = files.Write(t.Context(), tc.location, nodeFile(t, "a"))
-				assert.ErrorContains(t, err, "write baseline "+tc.location+": ")
+				assert.ErrorContains(t, err, "save baseline "+tc.location+": ")
 				assert.ErrorContains(t, err, tc.write)
 			}
 		})
