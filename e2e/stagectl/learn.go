@@ -26,7 +26,7 @@ type learnCmd struct {
 // nothing is a rules file whose rule never fires: learning needs no alert, and an engine needs a rule.
 const nothing = `- rule: Nothing
   desc: Never fires.
-  condition: evt.num = 0
+  condition: evt.type = close and evt.num = 0
   output: never
   priority: DEBUG
 `

@@ -242,11 +242,17 @@ func (i *instance) parse(raw []byte, num uint64) (err error) {
 // Extract answers one field request of the SDK.
 func (i *instance) Extract(req sdk.ExtractRequest, evt sdk.EventReader) (err error) {
 	defer i.guard("extract", &err)
-	i.drain()
 	// The SDK shows plugin events alone; the thread id of a syscall is behind the pointer that its reader wraps.
 	in := (*C.ss_plugin_event_input)(reflect.ValueOf(evt).UnsafePointer())
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(in.evt)), decode.HeaderSize)
 	e := Event{TS: evt.Timestamp(), TID: decode.TID(raw), Num: evt.EventNum()}
+	// An inspector's own filter, which Falco does not use, sees events that change no state before plugins parse them.
+	if uint64(i.c.seen_num) != e.Num || uint64(i.c.seen_ts) != e.TS {
+		if C.ds_take(i.c, unsafe.Pointer(in.evt), C.uint64_t(e.Num)) != C.int32_t(sdk.SSPluginSuccess) {
+			return i.lastErr
+		}
+	}
+	i.drain()
 	if v := i.handler.Extract(e, int(req.FieldID()), req.ArgKey(), req.ArgPresent()); v != nil {
 		req.SetValue(v)
 	}

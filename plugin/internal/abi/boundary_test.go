@@ -103,6 +103,9 @@ const (
 	outside   = 5 // a connection to an external address
 )
 
+// ptrace is an event type that the plugin does not read: it is only asked about.
+const ptrace = schema.Type(155)
+
 // newEngine starts the plugin beside one process of a container that has three descriptors open.
 func newEngine(t testing.TB, config string) *enginetest.Engine {
 	e, err := enginetest.Open(library)
@@ -178,6 +181,22 @@ func TestAFieldOnAnEventIncludesThatEvent(t *testing.T) {
 	}
 }
 
+// The filter of an inspector asks for fields before plugins have parsed the event; the event counts once all the same.
+func TestAFieldThatIsAskedBeforeTheEventIsParsedIncludesIt(t *testing.T) {
+	e := newEngine(t, "")
+	for num := uint64(1); num <= 3; num++ {
+		raw := write(start, tid, 100, scratch, "x")
+		assert.EqualValues(t, 100*num, extract(t, e, raw, num, "staging.bytes", ""))
+		assert.Equal(t, "tmp", extract(t, e, raw, num, "staging.location", ""))
+		require.NoError(t, e.Parse(raw, num))
+		assert.EqualValues(t, 100*num, extract(t, e, raw, num, "staging.bytes", ""))
+	}
+	closing := event(schema.Close, start, tid, i64(0), i64(scratch))
+	assert.Equal(t, "tmp", extract(t, e, closing, 4, "staging.location", ""))
+	require.NoError(t, e.Parse(closing, 4))
+	assert.EqualValues(t, 3, e.Metrics()["transfers"])
+}
+
 func TestNoEventIsLostWhenTheRingIsFull(t *testing.T) {
 	e := newEngine(t, "")
 	raw := write(start, tid, 7, scratch, "x")
@@ -217,10 +236,10 @@ func TestMalformedEventsAreCountedAndHarmless(t *testing.T) {
 	}
 	lies := append([]byte(nil), good...)
 	binary.NativeEndian.PutUint32(lies[22:], 1<<31)
-	require.NoError(t, e.Parse(lies, 1))
+	require.NoError(t, e.Parse(lies, 1000))
 	assert.Positive(t, e.Metrics()["events_malformed"])
-	require.NoError(t, e.Parse(good, 1))
-	counted := extract(t, e, good, 1, "staging.bytes", "").(uint64)
+	require.NoError(t, e.Parse(good, 1001))
+	counted := extract(t, e, good, 1001, "staging.bytes", "").(uint64)
 	assert.EqualValues(t, bad+2, counted/100+e.Metrics()["events_malformed"], "each is either counted whole or refused")
 
 	state := event(schema.Close, start, tid, i64(0), i64(scratch))
@@ -251,7 +270,7 @@ func TestInstancesInOneProcessShareNothing(t *testing.T) {
 	raw := write(start, tid, 100, scratch, "x")
 	require.NoError(t, first.Parse(raw, 1))
 	assert.EqualValues(t, 100, extract(t, first, raw, 1, "staging.bytes", ""))
-	assert.EqualValues(t, 0, extract(t, second, raw, 1, "staging.bytes", ""))
+	assert.EqualValues(t, 0, extract(t, second, event(ptrace, start, tid), 1, "staging.bytes", ""))
 }
 
 func TestInitRefusesWhatItCannotUse(t *testing.T) {
@@ -298,10 +317,9 @@ func TestOnceIsTrueOncePerIntervalAndKey(t *testing.T) {
 func TestAnEventOfATypeThatIsNotReadStillShowsItsContainer(t *testing.T) {
 	e := newEngine(t, "")
 	require.NoError(t, e.Parse(write(start, tid, 100, scratch, "x"), 1))
-	ptrace := event(schema.Type(223), start, tid) // never parsed: only asked about
-	assert.EqualValues(t, 100, extract(t, e, ptrace, 2, "staging.bytes", ""))
-	assert.Nil(t, extract(t, e, ptrace, 2, "staging.location", ""), "it has no descriptor")
-	assert.Nil(t, extract(t, e, event(schema.Type(223), start, 99), 3, "staging.bytes", ""), "a thread that nobody knows")
+	assert.EqualValues(t, 100, extract(t, e, event(ptrace, start, tid), 2, "staging.bytes", ""))
+	assert.Nil(t, extract(t, e, event(ptrace, start, tid), 2, "staging.location", ""), "it has no descriptor")
+	assert.Nil(t, extract(t, e, event(ptrace, start, 99), 3, "staging.bytes", ""), "a thread that nobody knows")
 }
 
 // BenchmarkParse is the price of one event at the boundary: result=none stays in C, result=bytes goes through the ring

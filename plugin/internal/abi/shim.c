@@ -121,34 +121,43 @@ static int decode_io(const ds_layout* layout, const uint8_t* evt, uint64_t num, 
 	return 1;
 }
 
+// Takes one event in, unless it was already.
+int32_t ds_take(ds_instance* d, const void* event, uint64_t num) {
+	const uint8_t* evt = (const uint8_t*)event;
+	uint16_t type = load16(evt + OFFSET_TYPE);
+	if(type >= DS_TYPES || d->layout[type].class_ == DS_IGNORE) {
+		return SS_PLUGIN_SUCCESS;
+	}
+	uint64_t ts = load64(evt);
+	if(d->seen_num == num && d->seen_ts == ts) {
+		return SS_PLUGIN_SUCCESS;
+	}
+	d->seen_num = num;
+	d->seen_ts = ts;
+
+	if(d->layout[type].class_ == DS_STATE) {
+		return datastagingState(d->handle, (void*)evt, load32(evt + OFFSET_LEN), num);
+	}
+	// A full ring is emptied before the next record, so that none is lost.
+	if(d->used == DS_RING_SIZE && datastagingDrain(d->handle) != SS_PLUGIN_SUCCESS) {
+		return SS_PLUGIN_FAILURE;
+	}
+	switch(decode_io(&d->layout[type], evt, num, &d->ring[d->used])) {
+	case 1:
+		d->used++;
+		break;
+	case -1:
+		d->malformed++;
+		break;
+	}
+	return SS_PLUGIN_SUCCESS;
+}
+
 // Called by the engine for every event of the types we asked for, before any rule sees the event.
 ss_plugin_rc plugin_parse_event(ss_plugin_t* s, const ss_plugin_event_input* in, const ss_plugin_event_parse_input* p) {
 	(void)p;  // the table functions given at init are the same ones
 	ds_instance* d = instances[(uintptr_t)s & 0xff];
-	const uint8_t* evt = (const uint8_t*)in->evt;
-	uint16_t type = load16(evt + OFFSET_TYPE);
-	if(d == NULL || type >= DS_TYPES) {
-		return SS_PLUGIN_SUCCESS;
-	}
-	switch(d->layout[type].class_) {
-	case DS_IO:
-		// A full ring is emptied before the next record, so that none is lost.
-		if(d->used == DS_RING_SIZE && datastagingDrain((uintptr_t)s) != SS_PLUGIN_SUCCESS) {
-			return SS_PLUGIN_FAILURE;
-		}
-		switch(decode_io(&d->layout[type], evt, in->evtnum, &d->ring[d->used])) {
-		case 1:
-			d->used++;
-			break;
-		case -1:
-			d->malformed++;
-			break;
-		}
-		return SS_PLUGIN_SUCCESS;
-	case DS_STATE:
-		return datastagingState((uintptr_t)s, (void*)evt, load32(evt + OFFSET_LEN), in->evtnum);
-	}
-	return SS_PLUGIN_SUCCESS;
+	return d == NULL ? SS_PLUGIN_SUCCESS : ds_take(d, in->evt, in->evtnum);
 }
 
 // State tables.

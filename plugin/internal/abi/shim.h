@@ -61,6 +61,8 @@ typedef struct ds_instance {
 	uintptr_t handle;
 	uint32_t used;       // records in ring
 	uint64_t malformed;  // I/O events that were cut short
+	uint64_t seen_num;   // number and time of the last event that was taken in
+	uint64_t seen_ts;
 	ss_plugin_owner_t* owner;
 	ss_plugin_log_fn_t log;
 	ds_tables tables;
@@ -98,4 +100,5 @@ const char* ds_open_tables(ds_instance* d, const ss_plugin_init_input* in);
 bool ds_read_thread(ds_instance* d, int64_t tid, ds_thread* out);
 const char* ds_read_cgroup(ds_instance* d, int64_t tid, uint64_t index);
 bool ds_read_fd(ds_instance* d, int64_t tid, int64_t fd, ds_fd* out);
+int32_t ds_take(ds_instance* d, const void* evt, uint64_t num);
 void ds_log(ds_instance* d, const char* msg, int severity);

@@ -91,7 +91,7 @@ func TestMetadataNamesTheWorkload(t *testing.T) {
 func TestLocations(t *testing.T) {
 	paths := Paths{
 		Tmp: []string{"/tmp", "/var/tmp"}, Shm: []string{"/dev/shm"}, Run: []string{"/run"}, WebRoot: []string{"/var/www"},
-		Homes: []string{"/root", "/home/*"}, Repositories: []string{".git"},
+		Homes: []string{"/root", "/home/*"}, Projects: []string{".git"},
 	}
 	mounts := []Mount{
 		{"/var/lib/kubelet/pods/5f0c/volumes/kubernetes.io~nfs/exchange", "/mnt/in"},
@@ -119,7 +119,13 @@ func TestLocations(t *testing.T) {
 		"/home/dev/.cache/f":      NoLocation,
 		"/home/dev/x/.cache/f":    Hidden,
 		"/root/.npm/.x/f":         Hidden,
-		"/opt/.x":                 Hidden,
+		"/opt/.x/f":               Hidden,
+		"/vault/.dump.gz.ubGycV":  NoLocation, // rsync renames it when it is whole
+		"/tmp/.dump.gz.ubGycV":    Hidden,
+		"/vault/.b":               Hidden,
+		"/vault/.dump.gz":         Hidden,
+		"/vault/.ubGycV":          Hidden,
+		"/vault/.x/.f.ubGycV":     Hidden,
 		"relative":                NoLocation,
 		"":                        NoLocation,
 	} {

@@ -37,25 +37,20 @@ type Paths struct {
 	// Runtime is what programs read to run: libraries, locales, certificates. Reading there is not collecting.
 	Runtime []string
 	// Homes are home directories, "/home/*" for every directory in /home. A dot directory right below a home holds a
-	// program's settings or cache by convention; Repositories are the metadata of version control.
-	Homes        []string
-	Repositories []string
+	// program's settings or cache by convention. Projects are the names of those that tools keep in a project.
+	Homes    []string
+	Projects []string
 }
 
 // locate classifies a path as a container sees it; mount is what it lies in, nil for the container's own file system.
 // Hiding says more than the place that something is hidden in.
 func (p *Paths) locate(path string, mount *Mount) Location {
+	class := p.scratch(path)
 	switch {
-	case p.hidden(path):
+	case p.hidden(path) && (class != NoLocation || !partial(path)):
 		return Hidden
-	case under(path, p.Shm):
-		return Shm
-	case under(path, p.Tmp):
-		return Tmp
-	case under(path, p.Run):
-		return Run
-	case under(path, p.WebRoot):
-		return WebRoot
+	case class != NoLocation:
+		return class
 	}
 	switch {
 	case mount == nil:
@@ -64,6 +59,35 @@ func (p *Paths) locate(path string, mount *Mount) Location {
 		return Volume
 	default:
 		return HostPath
+	}
+}
+
+// partial reports whether a hidden file has the name of one that is not whole yet: .NAME.XXXXXX, as rsync and mkstemp
+// make them, to be renamed to NAME.
+func partial(path string) bool {
+	dir, name := path[:strings.LastIndexByte(path, '/')+1], path[strings.LastIndexByte(path, '/')+1:]
+	suffix := name[strings.LastIndexByte(name, '.')+1:]
+	for _, c := range []byte(suffix) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return !strings.Contains(dir, "/.") && len(suffix) == 6 && len(name) > len("..")+len(suffix)
+}
+
+// scratch is the class of a path that is told by its directory.
+func (p *Paths) scratch(path string) Location {
+	switch {
+	case under(path, p.Shm):
+		return Shm
+	case under(path, p.Tmp):
+		return Tmp
+	case under(path, p.Run):
+		return Run
+	case under(path, p.WebRoot):
+		return WebRoot
+	default:
+		return NoLocation
 	}
 }
 
@@ -81,7 +105,7 @@ func mountOf(path string, mounts []Mount) *Mount {
 // hidden reports whether a component of the path is hidden from a plain listing, other than by convention.
 func (p *Paths) hidden(path string) bool {
 	for dir, name := range dotNames(path) {
-		if !slices.Contains(p.Repositories, name) && !p.home(dir) {
+		if !slices.Contains(p.Projects, name) && !p.home(dir) {
 			return true
 		}
 	}
@@ -91,7 +115,7 @@ func (p *Paths) hidden(path string) bool {
 // settings reports whether a path lies in a dot directory right below a home.
 func (p *Paths) settings(path string) bool {
 	for dir, name := range dotNames(path) {
-		if p.home(dir) && !slices.Contains(p.Repositories, name) {
+		if p.home(dir) && !slices.Contains(p.Projects, name) {
 			return true
 		}
 	}

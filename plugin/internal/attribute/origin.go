@@ -14,9 +14,9 @@ const (
 	Local    Origin = iota // read from files as data
 	Received               // sent by a peer that is not external
 	Fetched                // sent by an external peer: what came from outside is not taken from here when it leaves
-	Staged                 // read from a file that local bytes were gathered in
-	Packed                 // read from an archive that local bytes were gathered in
-	Piped                  // local bytes that another process passed on
+	Staged                 // read from a file that local or received bytes were gathered in
+	Packed                 // read from an archive that such bytes were gathered in
+	Piped                  // such bytes that another process passed on through a pipe
 	numOrigins
 )
 

@@ -88,14 +88,17 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 		return
 	}
 	a.collect(p, f, io)
-	local := f.contents.get(Local, io.TS, w)
-	if local == 0 {
+	stock := f.contents.get(Local, io.TS, w)
+	t.Staged = stock > 0
+	if f.Writer != p { // what peers sent in was gathered, too, if it was not just passed on
+		stock = min(f.Size, stock+f.contents.get(Received, io.TS, w))
+	}
+	// The same bytes again and again are no more data.
+	left := maxGiven*stock - min(maxGiven*stock, f.given.get(Local, io.TS, w))
+	gathered := min(share(io.NumBytes, stock, f.Size), left)
+	if gathered == 0 {
 		return
 	}
-	t.Staged = true
-	// The same bytes again and again are no more data.
-	given := f.given.get(Local, io.TS, w)
-	gathered := min(share(io.NumBytes, local, f.Size), maxGiven*local-min(given, maxGiven*local))
 	f.given.add(Local, gathered, io.TS, w)
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := f.Writer == p && f.Location.OwnPlace()
@@ -136,11 +139,11 @@ func (a *Attributor) receive(p *Process, c *channel, io *decode.IO) {
 	for o := range Piped {
 		p.holds.add(o, share(io.NumBytes, c.carries.get(o, io.TS, w), c.passed), io.TS, w)
 	}
-	piped := Piped
+	piped := c.carries.get(Piped, io.TS, w)
 	if c.joins {
-		piped = Local
+		piped = min(c.passed, c.carries.get(Local, io.TS, w)+c.carries.get(Received, io.TS, w))
 	}
-	p.holds.add(Piped, share(io.NumBytes, c.carries.get(piped, io.TS, w), c.passed), io.TS, w)
+	p.holds.add(Piped, share(io.NumBytes, piped, c.passed), io.TS, w)
 }
 
 func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) {

@@ -33,7 +33,7 @@ type Config struct {
 	Locations       Locations `json:"locations,omitempty" jsonschema_description:"Directories of each staging location."`
 	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema_description:"Directories and files that programs read to run. Reading there is not collecting data."`
 	HomeDirs        []string  `json:"home_dirs,omitempty" jsonschema_description:"Home directories; /home/* means every directory in /home. A dot directory right below a home is not a hidden place."`
-	RepositoryDirs  []string  `json:"repository_dirs,omitempty" jsonschema_description:"Names of version control's own directories. They are not hidden places."`
+	ProjectDirs     []string  `json:"project_dirs,omitempty" jsonschema_description:"Names of dot directories that tools keep in a project: version control and build caches and environments. They are not hidden places."`
 	Baseline        Baseline  `json:"baseline,omitempty" jsonschema_description:"What is learned as normal for each workload."`
 	MaxContainers   int       `json:"max_containers,omitempty" jsonschema:"minimum=16,maximum=65536" jsonschema_description:"Containers watched at a time."`
 	MaxFiles        int       `json:"max_files,omitempty" jsonschema:"minimum=1024,maximum=4194304" jsonschema_description:"Files watched at a time on the whole node."`
@@ -78,12 +78,16 @@ func Default() Config {
 			"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust",
 			"/etc/terminfo", "/etc/fonts", "/etc/alternatives",
 		},
-		HomeDirs:       []string{"/root", "/home/*"},
-		RepositoryDirs: []string{".git", ".hg", ".svn", ".bzr", ".jj"},
-		Baseline:       defaultBaseline(),
-		MaxContainers:  4096,
-		MaxFiles:       65536,
-		MaxThreads:     65536,
+		HomeDirs: []string{"/root", "/home/*"},
+		ProjectDirs: []string{
+			".git", ".hg", ".svn", ".bzr", ".jj",
+			".next", ".nuxt", ".svelte-kit", ".turbo", ".pnpm", ".yarn", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache",
+			".ruff_cache", ".gradle", ".terraform", ".idea", ".vscode",
+		},
+		Baseline:      defaultBaseline(),
+		MaxContainers: 4096,
+		MaxFiles:      65536,
+		MaxThreads:    65536,
 	}
 }
 
@@ -155,9 +159,9 @@ func (c Config) Settings() (Settings, error) {
 	v.within("max_containers", c.MaxContainers, 16, 1<<16)
 	v.within("max_files", c.MaxFiles, 1<<10, 1<<22)
 	v.within("max_threads", c.MaxThreads, 1<<10, 1<<22)
-	for _, name := range c.RepositoryDirs {
+	for _, name := range c.ProjectDirs {
 		if !strings.HasPrefix(name, ".") || strings.Contains(name, "/") {
-			v.bad("repository_dirs", name, `a name that starts with "." and has no "/"`)
+			v.bad("project_dirs", name, `a name that starts with "." and has no "/"`)
 		}
 	}
 	s := Settings{
@@ -165,13 +169,13 @@ func (c Config) Settings() (Settings, error) {
 		Attribute: attribute.Config{
 			Window: w,
 			Paths: attribute.Paths{
-				Tmp:          v.paths("locations.tmp", c.Locations.Tmp),
-				Shm:          v.paths("locations.shm", c.Locations.Shm),
-				Run:          v.paths("locations.run", c.Locations.Run),
-				WebRoot:      v.paths("locations.webroot", c.Locations.WebRoot),
-				Runtime:      v.paths("runtime_paths", c.RuntimePaths),
-				Homes:        v.homes("home_dirs", c.HomeDirs),
-				Repositories: c.RepositoryDirs,
+				Tmp:      v.paths("locations.tmp", c.Locations.Tmp),
+				Shm:      v.paths("locations.shm", c.Locations.Shm),
+				Run:      v.paths("locations.run", c.Locations.Run),
+				WebRoot:  v.paths("locations.webroot", c.Locations.WebRoot),
+				Runtime:  v.paths("runtime_paths", c.RuntimePaths),
+				Homes:    v.homes("home_dirs", c.HomeDirs),
+				Projects: c.ProjectDirs,
 			},
 			Networks: attribute.Networks{
 				Cluster: v.networks("cluster_networks", c.ClusterNetworks),
