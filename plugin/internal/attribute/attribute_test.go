@@ -140,13 +140,18 @@ func (n *node) write(pid int64, fd int32, numBytes uint64, head string) attribut
 	return moved[0]
 }
 
+// copy lets a process read a file and write what it read to a new one, which stay open as 3 and 4.
+func (n *node) copy(pid int64, from, to string, numBytes uint64, head string) attribute.Transfer {
+	n.open(pid, 3, from, false)
+	n.open(pid, 4, to, true)
+	n.read(pid, 3, numBytes)
+	return n.write(pid, 4, numBytes, head)
+}
+
 func TestAChainIsFollowedFromTheSourcesToThePeer(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.open(10, 3, "/srv/customers.csv", false)
-	n.open(10, 4, "/tmp/work/copy", true)
-	n.read(10, 3, 8*mb)
-	copied := n.write(10, 4, 8*mb, "name,address")
+	copied := n.copy(10, "/srv/customers.csv", "/tmp/work/copy", 8*mb, "name,address")
 	assert.Equal(t, 8*mb, copied.From[attribute.Local])
 	assert.Equal(t, attribute.Tmp, copied.Resource.File.Location)
 
@@ -255,10 +260,7 @@ func TestOriginsAreAmountsNotMarks(t *testing.T) {
 	t.Run("the same file again and again is no more data", func(t *testing.T) {
 		n := newNode(t)
 		n.process(10, 'a')
-		n.open(10, 3, "/srv/report", false)
-		n.open(10, 4, "/tmp/report", true)
-		n.read(10, 3, 9000)
-		n.write(10, 4, 9000, "")
+		n.copy(10, "/srv/report", "/tmp/report", 9000, "")
 		sent := uint64(0)
 		for i := range int64(200) {
 			n.process(100+i, 'a')
@@ -272,10 +274,7 @@ func TestOriginsAreAmountsNotMarks(t *testing.T) {
 	t.Run("the same data over many connections is no more data", func(t *testing.T) {
 		n := newNode(t)
 		n.process(10, 'a')
-		n.open(10, 3, "/srv/report", false)
-		n.open(10, 4, "/tmp/report", true)
-		n.read(10, 3, 9000)
-		n.write(10, 4, 9000, "")
+		n.copy(10, "/srv/report", "/tmp/report", 9000, "")
 		sent := uint64(0)
 		for range 200 {
 			n.read(10, 4, 9000)
@@ -389,10 +388,7 @@ func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
 			n := newNode(t)
 			n.process(10, 'a')
 			n.process(20, test.container)
-			n.open(10, 3, "/srv/data", false)
-			n.open(10, 4, "/dev/shm/x", true)
-			n.read(10, 3, mb)
-			n.write(10, 4, mb, "\x1f\x8b")
+			n.copy(10, "/srv/data", "/dev/shm/x", mb, "\x1f\x8b")
 			n.read(10, 4, mb)
 			n.table.fds[10][5], n.table.fds[20][5] = test.fd, test.fd
 			n.write(10, 5, mb, "")
@@ -420,10 +416,7 @@ func TestAFileWithoutANameIsAFile(t *testing.T) {
 func TestDotDirectoriesOfAHomeAreNoOddPlaceButStage(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.open(10, 3, "/srv/data", false)
-	n.open(10, 4, "/root/.cache/x/f", true)
-	n.read(10, 3, mb)
-	kept := n.write(10, 4, mb, "")
+	kept := n.copy(10, "/srv/data", "/root/.cache/x/f", mb, "")
 	assert.Equal(t, attribute.NoLocation, kept.Resource.File.Location, "programs keep caches there")
 	n.process(11, 'a')
 	n.open(11, 5, "/root/.cache/x/f", false)
@@ -435,33 +428,18 @@ func TestDotDirectoriesOfAHomeAreNoOddPlaceButStage(t *testing.T) {
 func TestServedContentThatIsPackedAheadOfRequestsIsNotCollected(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a') // deploys
-	n.open(10, 3, "/srv/site/app.js", false)
-	n.open(10, 4, "/var/www/html/app.js", true)
-	n.read(10, 3, mb)
-	n.write(10, 4, mb, "")
+	n.copy(10, "/srv/site/app.js", "/var/www/html/app.js", mb, "")
 	n.process(11, 'a') // compresses
-	n.open(11, 3, "/var/www/html/app.js", false)
-	n.open(11, 4, "/var/www/html/app.js.gz", true)
-	n.read(11, 3, mb)
-	assert.Zero(t, n.write(11, 4, mb, "\x1f\x8b").From[attribute.Local])
+	assert.Zero(t, n.copy(11, "/var/www/html/app.js", "/var/www/html/app.js.gz", mb, "\x1f\x8b").From[attribute.Local])
 
 	n.state(decode.State{Kind: decode.KindListen, TID: 11, FD: 8}) // from now on it serves
 	n.process(14, 'a')
-	n.open(14, 3, "/srv/customers.csv", false)
-	n.open(14, 4, "/var/www/html/c", true)
-	n.read(14, 3, mb)
-	n.write(14, 4, mb, "")
+	n.copy(14, "/srv/customers.csv", "/var/www/html/c", mb, "")
 	n.process(15, 'a')
-	n.open(15, 3, "/var/www/html/c", false)
-	n.open(15, 4, "/var/www/html/c.gz", true)
-	n.read(15, 3, mb)
-	assert.Equal(t, mb, n.write(15, 4, mb, "\x1f\x8b").From[attribute.Local], "put there while it serves")
+	assert.Equal(t, mb, n.copy(15, "/var/www/html/c", "/var/www/html/c.gz", mb, "\x1f\x8b").From[attribute.Local], "put there while it serves")
 
 	n.process(12, 'a') // drops an archive of something else
-	n.open(12, 3, "/srv/customers.csv", false)
-	n.open(12, 4, "/var/www/html/logo.png", true)
-	n.read(12, 3, mb)
-	n.write(12, 4, mb, "\x1f\x8b")
+	n.copy(12, "/srv/customers.csv", "/var/www/html/logo.png", mb, "\x1f\x8b")
 	n.process(13, 'a') // serves
 	n.open(13, 3, "/var/www/html/logo.png", false)
 	n.socket(13, 5, "203.0.113.10:50000", true)
@@ -485,10 +463,7 @@ func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
 func TestPartsAndCopiesOfAnArchiveAreArchives(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.open(10, 3, "/srv/data", false)
-	n.open(10, 4, "/tmp/all", true)
-	n.read(10, 3, 4*mb)
-	n.write(10, 4, 4*mb, "\x28\xb5\x2f\xfd")
+	n.copy(10, "/srv/data", "/tmp/all", 4*mb, "\x28\xb5\x2f\xfd")
 	n.process(11, 'a')
 	n.open(11, 3, "/tmp/all", false)
 	for i, name := range []string{"/tmp/aa", "/tmp/ab", "/tmp/ac"} {
@@ -516,10 +491,7 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 				`{"container":{"id":"aaaaaaaaaaaa","Mounts":[{"Source":"/var/lib/docker/volumes/db/_data","Destination":"/data"}]}}`)})
 			n.process(10, 'a')
 			n.process(11, 'a')
-			n.open(10, 3, "/srv/log", false)
-			n.open(10, 4, "/data/buffer", true)
-			n.read(10, 3, mb)
-			buffered := n.write(10, 4, mb, test.head)
+			buffered := n.copy(10, "/srv/log", "/data/buffer", mb, test.head)
 			require.Equal(t, attribute.Volume, buffered.Resource.File.Location)
 			n.open(test.reader, 5, "/data/buffer", false)
 			n.read(test.reader, 5, mb)
@@ -535,10 +507,7 @@ func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
 	n.process(20, 'b')
-	n.open(10, 3, "/srv/data", false)
-	n.open(10, 4, "/mnt/exchange/out", true)
-	n.read(10, 3, mb)
-	n.write(10, 4, mb, "Salted__")
+	n.copy(10, "/srv/data", "/mnt/exchange/out", mb, "Salted__")
 	n.inos["/mnt/in/out"] = n.inos["/mnt/exchange/out"] // the same file under another name
 	n.open(20, 3, "/mnt/in/out", false)
 	got := n.read(20, 3, mb)
@@ -572,10 +541,7 @@ func TestWhatProgramsNeedToRunIsNotCollected(t *testing.T) {
 func TestAnInodeThatIsUsedAgainStartsAnew(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.open(10, 3, "/srv/data", false)
-	n.open(10, 4, "/tmp/first", true)
-	n.read(10, 3, mb)
-	n.write(10, 4, mb, "\x1f\x8b")
+	n.copy(10, "/srv/data", "/tmp/first", mb, "\x1f\x8b")
 	n.process(11, 'a')
 	n.inos["/tmp/second"] = n.inos["/tmp/first"]
 	n.open(11, 4, "/tmp/second", true)
@@ -634,10 +600,7 @@ func TestMemoryStaysBounded(t *testing.T) {
 func TestAttributingAllocatesNothing(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.open(10, 3, "/srv/data", false)
-	n.open(10, 4, "/tmp/out", true)
-	n.read(10, 3, 1)
-	n.write(10, 4, 1, "")
+	n.copy(10, "/srv/data", "/tmp/out", 1, "")
 	move := decode.NewIO(n.now, 10, 1, 4096, 3, 4, schema.OpMove, nil)
 	var out [2]attribute.Transfer
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { n.a.Transfers(&move, &out) }))
