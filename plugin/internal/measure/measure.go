@@ -130,6 +130,7 @@ type Minute struct {
 	Container *attribute.Container
 	Start     uint64 // ns since the epoch
 	Totals    baseline.Totals
+	Phase     Phase // at its end
 }
 
 // maxSilence is how many minutes in a row a container may be silent and still count as running.
@@ -152,7 +153,9 @@ func (r *Registry) Advance(ts uint64, closed func(*Minute)) {
 		if a.silent++; a.silent > maxSilence {
 			continue
 		}
-		closed(&Minute{Container: c, Start: ended * uint64(baseline.WindowLength), Totals: a.minute})
+		start := ended * uint64(baseline.WindowLength)
+		end := start + uint64(baseline.WindowLength)
+		closed(&Minute{Container: c, Start: start, Totals: a.minute, Phase: a.Phase(end)})
 		a.minute = baseline.Totals{}
 	}
 }

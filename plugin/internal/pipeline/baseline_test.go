@@ -85,6 +85,26 @@ func TestADamagedBaselineIsToldAndSetAside(t *testing.T) {
 	assert.FileExists(t, file+".damaged-1")
 }
 
+func TestMinutesInWhichStagedDataLeftAreNotLearned(t *testing.T) {
+	for mode, want := range map[string]uint64{"both": 0, "learn": 4} {
+		p, _ := withFile(t, mode, "")
+		for m := range uint64(5) {
+			ts := start + m*minute
+			p.State(&decode.State{Kind: decode.KindOpen, TS: ts, TID: 10, Num: m, FD: 4, Fresh: true})
+			for _, io := range []decode.IO{
+				decode.NewIO(ts, 10, m, 4<<20, 6, -1, schema.OpRead, nil), // a source
+				decode.NewIO(ts, 10, m, 4<<20, 4, -1, schema.OpWrite, nil),
+				decode.NewIO(ts, 10, m, 4<<20, 4, -1, schema.OpRead, nil),
+				decode.NewIO(ts, 10, m, 4<<20, 5, -1, schema.OpWrite, nil), // outside
+			} {
+				p.IO([]decode.IO{io})
+			}
+		}
+		assert.Equal(t, "exfiltrate", p.Extract(9, start+4*minute, 10, id(t, "staging.phase"), "", false))
+		assert.Equal(t, want, p.Extract(9, start+4*minute, 10, id(t, "baseline.windows"), "", false), mode)
+	}
+}
+
 func TestMinutesThatLostEventsAreNotLearned(t *testing.T) {
 	p, _ := withFile(t, "learn", "")
 	for m := range uint64(5) {

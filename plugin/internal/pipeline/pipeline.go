@@ -33,6 +33,7 @@ type Pipeline struct {
 	baselines  *baseline.Store
 	saveEvery  uint64 // ns of event time
 	savedAt    uint64 // ns since the epoch, event time
+	learnsAll  bool   // mode learn
 	saveFailed string // the last error of saving that was told
 	minute     tally  // of the minute that ended last
 
@@ -81,6 +82,7 @@ func New(initConfig string, engine Engine) (*Pipeline, error) {
 	return &Pipeline{
 		baselines:  baselines,
 		saveEvery:  uint64(settings.Save),
+		learnsAll:  settings.Baseline.Mode == baseline.Learn,
 		window:     settings.Window,
 		engine:     engine,
 		catalogue:  fields.Catalogue(),
@@ -203,7 +205,9 @@ func (p *Pipeline) closed(m *measure.Minute) {
 	p.baselines.See(c.Workload, c.ID, baseline.Image, c.Image)
 	p.baselines.Observe(&baseline.Window{
 		Workload: c.Workload, Image: c.Image, Instance: c.ID, Start: m.Start, Totals: m.Totals,
-		Drops: p.minute.ended(m.Start, p.transfers.Load(), p.attributor.Stats.Lost()),
+		// Nobody is taught a theft, but who learns by hand knows what the capture shows.
+		Reported: m.Phase == measure.Exfiltrate && !p.learnsAll,
+		Drops:    p.minute.ended(m.Start, p.transfers.Load(), p.attributor.Stats.Lost()),
 	})
 	if m.Start >= p.savedAt+p.saveEvery {
 		p.savedAt = m.Start

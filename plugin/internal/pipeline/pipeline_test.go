@@ -36,6 +36,9 @@ func (e *engine) FD(_ int64, fd int32) (attribute.FD, bool) {
 			Type: schema.FDIPv4, Src: netip.MustParseAddrPort("10.77.0.11:41000"), Dst: netip.MustParseAddrPort("203.0.113.10:443"),
 		}, true
 	}
+	if fd == 6 {
+		return attribute.FD{Type: schema.FDFileV2, Name: "/srv/data", Dev: 1, Ino: 8}, true
+	}
 	return attribute.FD{Type: schema.FDFileV2, Name: "/dev/shm/out", Dev: 1, Ino: 7}, fd == 4
 }
 
