@@ -44,6 +44,9 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		p := a.Process(s.TID)
 		a.threads.Remove(s.TID)
 		a.lastProcess = nil
+		if p != nil && s.TID == p.PID {
+			p.fds = map[int32]*Resource{} // files remember who wrote them, and need not keep what else that had open
+		}
 		return p, nil
 	case decode.KindExec:
 		return a.exec(s), nil
