@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"plugin/internal/measure":        {"plugin/internal/attribute", "plugin/baseline", "plugin/internal/window"},
 	"plugin/internal/config":         {"plugin/internal/attribute", "plugin/baseline", "plugin/internal/measure", "plugin/internal/window"},
 	"plugin/internal/fields":         {"plugin/internal/attribute", "plugin/baseline", "plugin/internal/measure", "plugin/internal/window"},
-	"plugin/internal/pipeline":       {"plugin/internal/attribute", "plugin/baseline", "plugin/internal/config", "plugin/internal/decode", "plugin/internal/fields", "plugin/internal/measure"},
+	"plugin/internal/pipeline":       {"plugin/internal/attribute", "plugin/baseline", "plugin/internal/config", "plugin/internal/decode", "plugin/internal/fields", "plugin/internal/measure", "plugin/internal/schema"},
 	"plugin/internal/abi":            {"plugin/internal/attribute", "plugin/internal/decode", "plugin/internal/schema"},
 	"plugin/internal/abi/enginetest": {},
 }

@@ -106,18 +106,26 @@ func TestMinutesInWhichStagedDataLeftAreNotLearned(t *testing.T) {
 }
 
 func TestMinutesThatLostEventsAreNotLearned(t *testing.T) {
-	p, _ := withFile(t, "learn", "")
-	for m := range uint64(5) {
-		ts := start + m*minute
-		p.IO([]decode.IO{decode.NewIO(ts, 10, m, 4096, 4, -1, schema.OpWrite, nil)})
-		for range 10 { // of a descriptor that nobody knows
-			p.IO([]decode.IO{decode.NewIO(ts, 10, m, 4096, 99, -1, schema.OpWrite, nil)})
+	learn := func(lost int) (*pipeline.Pipeline, any) {
+		p, _ := withFile(t, "learn", "")
+		for m := range uint64(5) {
+			ts := start + m*minute
+			p.IO([]decode.IO{decode.NewIO(ts, 10, m, 4096, 4, -1, schema.OpWrite, nil)})
+			for range lost { // of a descriptor that nobody knows
+				p.IO([]decode.IO{decode.NewIO(ts, 10, m, 4096, 99, -1, schema.OpWrite, nil)})
+			}
 		}
+		return p, p.Extract(5, start+4*minute, 10, id(t, "baseline.windows"), "", false)
 	}
-	assert.Equal(t, uint64(0), p.Extract(5, start+5*minute, 10, id(t, "baseline.windows"), "", false))
+	_, windows := learn(100)
+	assert.Equal(t, uint64(4), windows, "a quiet node has a few of old descriptors")
+	p, windows := learn(1000)
+	assert.Equal(t, uint64(0), windows)
+	lost := uint64(0)
 	for _, c := range p.Counters() {
-		if c.Name == "baseline_windows_dropped" {
-			assert.EqualValues(t, 4, c.Value)
+		if c.Name == "baseline_windows_lost_events" {
+			lost = c.Value
 		}
 	}
+	assert.EqualValues(t, 4, lost)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
 )
 
 // Engine is what the pipeline asks of the engine that it runs in.
@@ -101,7 +102,8 @@ func (p *Pipeline) IO(batch []decode.IO) {
 		for j := range n {
 			p.accounts.Add(&moved[j])
 			p.see(&moved[j])
-			p.blind.sees = p.blind.sees || moved[j].Resource.Kind == attribute.FileKind
+			// Falco shows what moves bytes inside the kernel even where it leaves reads and writes out.
+			p.blind.sees = p.blind.sees || moved[j].Resource.Kind == attribute.FileKind && batch[i].Op != schema.OpMove
 		}
 		p.transfers.Store(p.transfers.Load() + uint64(n))
 		p.current = current{num: batch[i].Num, fd: -1}
@@ -223,13 +225,17 @@ type tally struct {
 	drops           bool
 }
 
-// maxLostShare is the part of a minute's transfers, 1 in so many, that may be lost: a few always are, of descriptors
-// older than the engine.
-const maxLostShare = 20
+// A minute may lose this many transfers, and beyond that 1 in so many: a few always are lost, of descriptors older than
+// the engine.
+const (
+	maxLost      = 500
+	maxLostShare = 20
+)
 
 func (t *tally) ended(start, transfers, lost uint64) bool {
 	if start != t.start {
-		t.drops = (lost-t.lost)*maxLostShare > transfers-t.transfers+lost-t.lost
+		gone := lost - t.lost
+		t.drops = gone > maxLost && gone*maxLostShare > transfers-t.transfers+gone
 		t.start, t.transfers, t.lost = start, transfers, lost
 	}
 	return t.drops

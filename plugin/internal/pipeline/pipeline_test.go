@@ -111,6 +111,13 @@ func TestBlindnessIsToldOnce(t *testing.T) {
 		open(p, 5000, later)
 		assert.Empty(t, e.warnings)
 	})
+	t.Run("also when bytes only moved inside the kernel", func(t *testing.T) {
+		p, e := newPipeline(t)
+		open(p, 1, start)
+		p.IO([]decode.IO{decode.NewIO(start, 10, 1, 100, 6, 4, schema.OpMove, nil)})
+		open(p, 5000, later)
+		assert.Len(t, e.warnings, 1)
+	})
 }
 
 func TestReplayingGivesTheSame(t *testing.T) {
