@@ -13,7 +13,7 @@ import (
 type Baseline struct {
 	Mode           string        `json:"mode,omitempty" jsonschema:"enum=learn,enum=detect,enum=both" jsonschema_description:"learn: learn and compare nothing. detect: compare with the file and learn nothing. both: learn a workload for the learning period and then compare and keep learning slowly."`
 	File           string        `json:"file,omitempty" jsonschema_description:"File that the baseline is kept in across restarts; its directory must exist. Without one what is learned is lost at a restart."`
-	SaveInterval   string        `json:"save_interval,omitempty" jsonschema_description:"How often the file is saved. A duration from 10s to 24h."`
+	SaveInterval   string        `json:"save_interval,omitempty" jsonschema_description:"How often the file is saved. Only whole minutes are saved: a duration from 1m to 24h."`
 	Node           string        `json:"node,omitempty" jsonschema_description:"Name of this node among those whose baselines are merged. The host's name where it is not set."`
 	LearningPeriod string        `json:"learning_period,omitempty" jsonschema_description:"Event time that a workload is learned for before it is compared. A duration from 0s to 8760h."`
 	MinWindows     uint64        `json:"min_windows,omitempty" jsonschema:"minimum=1" jsonschema_description:"Minutes that a workload is learned for at least before it is compared."`

@@ -194,7 +194,7 @@ func (c Config) Settings() (Settings, error) {
 		},
 		Baseline: c.Baseline.settings(&v),
 		File:     c.Baseline.File,
-		Save:     v.duration("baseline.save_interval", c.Baseline.SaveInterval, 10*time.Second, window.Max),
+		Save:     v.duration("baseline.save_interval", c.Baseline.SaveInterval, time.Minute, window.Max),
 	}
 	return s, v.err()
 }
