@@ -105,10 +105,13 @@ func Catalogue() []Field {
 		compare("baseline.observed", "The last minute", observed),
 		{
 			Name: "baseline.new", Type: "bool", Arg: DimensionArg,
-			Desc: "True when the event's value was never learned: exe, dir, peer, port, listen, mount or image",
+			Desc: "True when the event's value was never learned: " + dimensions,
 		},
 	}
 }
+
+// dimensions are those that events of system calls show; the others of a baseline are of audit events.
+const dimensions = "exe, dir, peer, port, listen, mount or image"
 
 func compare(name, desc string, value func(*View, baseline.Metric) (uint64, bool)) Field {
 	return Field{Name: name, Type: "uint64", Arg: MetricArg, Desc: desc, compared: value}
@@ -270,7 +273,7 @@ func (f *Field) Accepts() string {
 		}
 		return "a metric: " + strings.Join(names, ", ")
 	case DimensionArg:
-		return "a dimension: exe, dir, peer, port, listen, mount or image"
+		return "a dimension: " + dimensions
 	default:
 		return "no argument"
 	}
