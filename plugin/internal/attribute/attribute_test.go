@@ -578,6 +578,27 @@ func TestTheContainerPluginsFieldIsTheLastResort(t *testing.T) {
 	assert.Equal(t, "0123456789ab", n.write(10, 7, 1, "").Container.ID)
 }
 
+func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.process(11, 'a')
+	n.table.cgroups[10], n.table.cgroups[11] = "/system.slice/db.service", "/system.slice/backup.service"
+	n.open(10, 3, "/var/tmp/dump", true)
+	assert.Equal(t, "host/db.service", n.write(10, 3, mb, "").Container.Workload)
+	n.open(11, 3, "/var/tmp/dump", false)
+	read := n.read(11, 3, mb)[0]
+	assert.Equal(t, "host/backup.service", read.Container.Workload)
+	assert.True(t, read.Container.OnHost())
+	assert.Nil(t, read.HandedOver)
+
+	// Systemd forks, moves the child and runs the service in it.
+	n.process(1, 'a')
+	n.table.cgroups[1] = "/init.scope"
+	n.state(decode.State{Kind: decode.KindClone, TID: 20, PID: 20, PTID: 1, Cgroups: []byte("=/init.scope\x00")})
+	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/system.slice/cron.service\x00")})
+	assert.Equal(t, "host/cron.service", n.a.Process(20).Container.Workload)
+}
+
 func TestMemoryStaysBounded(t *testing.T) {
 	settings, err := config.Default().Settings()
 	require.NoError(t, err)

@@ -33,8 +33,25 @@ func TestContainerIDsAreFoundInTheCgroupsOfEveryRuntime(t *testing.T) {
 	} {
 		assert.Equal(t, want, containerID(path), path)
 	}
-	assert.Equal(t, "367a841b0e49", cgroupContainer([]byte("cpuset=/\x00cpu=/\x00memory=/docker/"+id+"\x00")), "the first that is a container's")
-	assert.Empty(t, cgroupContainer([]byte("cpuset\x00=")))
+}
+
+func TestTheHostIsSplitIntoServices(t *testing.T) {
+	id := strings.Repeat("ab", 32)
+	for cgroups, want := range map[string]string{
+		"=/system.slice/sshd.service\x00":                                           "host/sshd.service",
+		"=/system.slice/system-getty.slice/getty@tty1.service\x00":                  "host/getty@.service",
+		"=/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service\x00": "host/user@.service", // named by a user
+		"=/user.slice/user-1000.slice/session-3.scope\x00":                          "host",
+		"=/.service\x00": "host",
+		"cpuset=/\x00cpu=/\x00memory=/docker/" + id + "\x00":                                  "abababababab",
+		"cpuset=/\x00name=systemd:/system.slice/docker.service\x00cpu=/docker/" + id + "\x00": "abababababab",
+		"=/lxc.payload.host\x00": "lxc.payload.host", // not the host
+		"cpuset\x00=":            "host",
+	} {
+		var in groups
+		in.readAll([]byte(cgroups))
+		assert.Equal(t, want, in.key(), cgroups)
+	}
 }
 
 func TestPodsAreKnownByTheirOwner(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Host is the id of the pseudo-container that everything outside containers belongs to.
+// Host is the id of the pseudo-containers that everything outside containers belongs to, one for each of systemd's services
+// and one for the rest.
 const Host = "host"
 
 // Container is a container as far as it is known: the id from the first event on, the rest once the container plugin
@@ -19,11 +20,14 @@ type Container struct {
 	ID       string // the first 12 digits, "host", or the runtime's own name for it
 	Name     string
 	Image    string // repository without tag and digest
-	Workload string // what a baseline is learned under: namespace/owner/container, image repository, or ID
+	Workload string // what a baseline is learned under: namespace/owner/container, image repository, ID, host/service or host
 	Mounts   []Mount
 
 	serves bool // somebody connected to it
 }
+
+// OnHost reports whether this is a pseudo-container of what runs outside of containers.
+func (c *Container) OnHost() bool { return c.ID == Host }
 
 // metadata is the part of the container plugin's event that is read here.
 type metadata struct {
@@ -136,7 +140,9 @@ func containerID(path string) string {
 		name = name[strings.LastIndexByte(name, ':')+1:]
 		switch {
 		case strings.HasPrefix(name, "lxc.payload."):
-			id = name[len("lxc.payload."):]
+			if id = name[len("lxc.payload."):]; id == Host { // a name of the user's choice
+				id = name
+			}
 		case isHex(name[strings.LastIndexByte(name, '-')+1:], 64):
 			id = name[strings.LastIndexByte(name, '-')+1:][:12]
 		case len(name) > 33 && name[32] == '-' && isHex(name[:32], 32) && digits(name[33:]):
@@ -152,14 +158,49 @@ func isHex(s string, size int) bool {
 
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// cgroupContainer finds the container in the cgroups parameter of an event: "subsystem=path", each ended by a NUL.
-func cgroupContainer(cgroups []byte) string {
-	for entry := range bytes.SplitSeq(cgroups, []byte{0}) {
-		if _, path, ok := strings.Cut(string(entry), "="); ok {
-			if id := containerID(path); id != "" {
-				return id
+// serviceUnit finds the systemd service that a control group's path belongs to, an instance (NAME@INSTANCE.service) under
+// its template's name; empty when there is none. The outermost counts, because users name the services of their own.
+func serviceUnit(path string) string {
+	for segment := range strings.SplitSeq(path, "/") {
+		if name, ok := strings.CutSuffix(segment, ".service"); ok && name != "" {
+			if template, _, instance := strings.Cut(name, "@"); instance {
+				name = template + "@"
 			}
+			return name + ".service"
 		}
 	}
 	return ""
+}
+
+// groups is what the control groups of a thread say about where it belongs.
+type groups struct{ container, service string }
+
+func (g *groups) read(path string) {
+	if g.container == "" {
+		g.container = containerID(path)
+	}
+	if g.service == "" {
+		g.service = serviceUnit(path)
+	}
+}
+
+// readAll takes the cgroups parameter of an event: "subsystem=path", each ended by a NUL.
+func (g *groups) readAll(cgroups []byte) {
+	for entry := range bytes.SplitSeq(cgroups, []byte{0}) {
+		if _, path, ok := strings.Cut(string(entry), "="); ok {
+			g.read(path)
+		}
+	}
+}
+
+// key is what a container is kept under.
+func (g *groups) key() string {
+	switch {
+	case g.container != "":
+		return g.container
+	case g.service != "":
+		return Host + "/" + g.service
+	default:
+		return Host
+	}
 }

@@ -154,8 +154,9 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	}
 	p.Exe = string(s.Exe)
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
-	if id := cgroupContainer(s.Cgroups); id != "" && id != p.Container.ID {
-		p.Container = a.container(id)
+	var in groups                         // a runtime or systemd moves the process before it runs the program
+	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
+		p.Container = a.container(in.key())
 	}
 	return p
 }
@@ -198,11 +199,10 @@ func (a *Attributor) lookUp(tid int64) *Process {
 			return p
 		}
 	}
-	id := t.ContainerID
-	p := a.newProcess(t.PID, nil)
+	p := a.newProcess(t.PID, a.containerOf(tid, nil))
 	p.Exe = strings.Clone(t.Exe)
-	if p.Container = a.containerOf(tid, nil); p.Container.ID == Host && id != "" {
-		p.Container = a.container(id)
+	if t.ContainerID != "" && t.ContainerID != Host && p.Container.OnHost() {
+		p.Container = a.container(strings.Clone(t.ContainerID))
 	}
 	if t.PID != tid {
 		a.addThread(t.PID, p)
@@ -212,22 +212,26 @@ func (a *Attributor) lookUp(tid int64) *Process {
 
 // containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none.
 func (a *Attributor) containerOf(tid int64, cgroups []byte) *Container {
-	id := cgroupContainer(cgroups)
-	for i := 0; id == ""; i++ {
-		path, ok := a.table.Cgroup(tid, i)
-		if !ok {
-			return a.container(Host)
+	var in groups
+	if in.readAll(cgroups); in == (groups{}) {
+		for i := 0; in.container == ""; i++ {
+			path, ok := a.table.Cgroup(tid, i)
+			if !ok {
+				break
+			}
+			in.read(path)
 		}
-		id = containerID(path)
 	}
-	return a.container(id)
+	return a.container(in.key())
 }
 
-func (a *Attributor) container(id string) *Container {
-	c, ok := a.containers.Get(id)
+// container returns the one kept under a key (see groups), a new one if there is none.
+func (a *Attributor) container(key string) *Container {
+	c, ok := a.containers.Get(key)
 	if !ok {
-		c = &Container{ID: id, Workload: id}
-		if a.containers.Add(id, c) {
+		id, _, _ := strings.Cut(key, "/")
+		c = &Container{ID: id, Workload: key}
+		if a.containers.Add(key, c) {
 			a.Stats.ContainersEvicted.Add(1)
 		}
 	}

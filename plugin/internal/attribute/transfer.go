@@ -80,7 +80,7 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 		return
 	}
-	if f.Size > 0 && f.Container != p.Container {
+	if f.Size > 0 && f.Container != p.Container && !(f.Container.OnHost() && p.Container.OnHost()) {
 		t.HandedOver = f.Container
 	}
 	// What a web server came with is public; packing it anew, as servers do ahead of requests, makes it no less so.

@@ -78,13 +78,17 @@ func Catalogue() []Field {
 		text("staging.handoff_peer", "Workload of the container that wrote them", handoffPeer),
 		text("staging.peer", "Remote address and port of the event's socket", peer),
 		text("staging.peer_class", "Class of the event's remote end: loopback, container, cluster, host or external", peerClass),
+		{
+			Name: "staging.in_container", Type: "bool", Desc: "Whether the event's process belongs to a container",
+			value: func(v *View) any { return !v.Container.OnHost() },
+		},
 		text("staging.phase", "Furthest step reached in the default window: none, collect, stage, archive or exfiltrate", phase),
 		{
 			Name: "staging.once", Type: "bool", Arg: KeyArg,
 			Desc:  "True the first time it is asked in an interval, per container and key; last in a condition, it makes one alert of many",
 			keyed: once,
 		},
-		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, or host", workload),
+		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, host/service, or host", workload),
 		text("baseline.status", "learning, active (learned and compared), maintenance or disabled", status),
 		{
 			Name: "baseline.age", Type: "reltime", Desc: "Event time that the workload was learned for",
