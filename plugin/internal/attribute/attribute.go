@@ -22,7 +22,8 @@ import (
 
 // Config is what an Attributor needs to know.
 type Config struct {
-	Window        time.Duration // how long an origin is remembered
+	Window        time.Duration // how long a process remembers where it has data from
+	Memory        time.Duration // how long a file does
 	Paths         Paths
 	Networks      Networks
 	MaxThreads    int
@@ -53,8 +54,9 @@ type Attributor struct {
 	files      *freelru.LRU[fileKey, *File]
 	containers *freelru.LRU[string, *Container]
 	channels   *freelru.LRU[channelKey, *channel]
-	addresses  map[netip.Addr]string // container ids by address
-	births     []birth               // a ring
+	addresses  *freelru.LRU[netip.Addr, home]
+	endpoints  *freelru.LRU[netip.AddrPort, *Container] // of this node's containers
+	births     []birth                                  // a ring
 	nextBirth  int
 
 	lastTID     int64
@@ -67,13 +69,15 @@ const (
 	maxBirthAge     = uint64(10 * time.Second)
 	maxInheritedFDs = 1024
 
-	// maxChannels bounds the Unix and loopback connections; one that is forgotten starts anew at both ends.
+	// maxChannels bounds the pipes and the Unix and loopback connections; one that is forgotten starts anew at both ends.
 	maxChannels = 8192
+	// maxEndpoints bounds the sockets that a peer is recognised by.
+	maxEndpoints = 16384
 )
 
 // New makes an Attributor that asks table about what events did not tell.
 func New(cfg Config, table Table) (*Attributor, error) {
-	a := &Attributor{cfg: cfg, table: table, addresses: map[netip.Addr]string{}, births: make([]birth, maxBirths)}
+	a := &Attributor{cfg: cfg, table: table, births: make([]birth, maxBirths)}
 	seed := maphash.MakeSeed()
 	var err error
 	if a.threads, err = newLRU[int64, *Process](seed, cfg.MaxThreads); err != nil {
@@ -86,6 +90,12 @@ func New(cfg Config, table Table) (*Attributor, error) {
 		return nil, err
 	}
 	if a.channels, err = newLRU[channelKey, *channel](seed, maxChannels); err != nil {
+		return nil, err
+	}
+	if a.addresses, err = newLRU[netip.Addr, home](seed, cfg.MaxContainers); err != nil {
+		return nil, err
+	}
+	if a.endpoints, err = newLRU[netip.AddrPort, *Container](seed, maxEndpoints); err != nil {
 		return nil, err
 	}
 	return a, nil

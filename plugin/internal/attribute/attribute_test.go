@@ -382,7 +382,7 @@ func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
 		{"a Unix socket", unix, 'a', mb},
 		{"a Unix socket in a volume of two containers", unix, 'b', mb},
 		{"a loopback connection", loopback, 'a', mb},
-		{"a loopback connection of another container is another one", loopback, 'b', 0},
+		{"a loopback connection of two containers of a pod", loopback, 'b', mb},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t)
@@ -390,14 +390,99 @@ func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
 			n.process(20, test.container)
 			n.copy(10, "/srv/data", "/dev/shm/x", mb, "\x1f\x8b")
 			n.read(10, 4, mb)
-			n.table.fds[10][5], n.table.fds[20][5] = test.fd, test.fd
+			accepted := test.fd
+			accepted.Flags = schema.FDRoleServer
+			n.table.fds[10][5], n.table.fds[20][5] = test.fd, accepted
 			n.write(10, 5, mb, "")
-			n.read(20, 5, mb)
+			read := n.read(20, 5, mb)
+			if test.container == 'a' {
+				assert.Nil(t, read[0].HandedOver)
+			} else {
+				assert.Equal(t, "aaaaaaaaaaaa", read[0].HandedOver.ID)
+			}
+			n.write(20, 5, 100, "")
+			answer := n.read(10, 5, 100)
+			assert.Equal(t, read[0].HandedOver == nil, answer[0].HandedOver == nil, "each way has its own giver")
 			n.socket(20, 6, "203.0.113.10:443", false)
 			sent := n.write(20, 6, mb, "")
 			assert.Equal(t, test.want, sent.From[attribute.Packed])
 			assert.Zero(t, sent.From[attribute.Piped], "servers that talk to each other are no pipeline")
 		})
+	}
+}
+
+func TestConnectionsOfTwoNetworkNamespacesAreNotMixedUp(t *testing.T) {
+	n := newNode(t)
+	client := attribute.FD{
+		Type: schema.FDIPv4, Src: netip.MustParseAddrPort("127.0.0.1:40000"), Dst: netip.MustParseAddrPort("127.0.0.1:9000"),
+	}
+	server := client
+	server.Flags = schema.FDRoleServer
+	n.process(10, 'a')
+	n.process(11, 'a')
+	n.process(20, 'b') // uses the same ports in a network namespace of its own
+	n.process(21, 'b')
+	n.copy(10, "/srv/data", "/dev/shm/x", mb, "\x1f\x8b")
+	n.read(10, 4, mb)
+	n.table.fds[10][5], n.table.fds[11][5] = client, server
+	n.table.fds[20][5], n.table.fds[21][5] = client, server
+	n.write(10, 5, mb, "")
+	n.read(11, 5, mb)
+	n.write(20, 5, mb, "")
+	assert.Nil(t, n.read(21, 5, mb)[0].HandedOver)
+	n.socket(21, 6, "203.0.113.10:443", false)
+	assert.Zero(t, n.write(21, 6, mb, "").From[attribute.Packed])
+	n.socket(11, 6, "203.0.113.10:443", false)
+	assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.Packed])
+}
+
+func TestPeersAreKnownByTheirSockets(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.process(20, 'b')
+	server := netip.MustParseAddrPort("10.77.0.12:5432")
+	client := netip.MustParseAddrPort("10.77.0.11:41000")
+	n.table.fds[20][8] = attribute.FD{Type: schema.FDIPv4, Flags: schema.FDRoleServer, Src: client, Dst: server}
+	n.read(20, 8, mb)
+	n.socket(10, 5, server.String(), false)
+	sent := n.write(10, 5, mb, "")
+	assert.Equal(t, attribute.ContainerPeer, sent.PeerClass)
+	assert.Equal(t, "bbbbbbbbbbbb", n.a.PeerName(server))
+	assert.Equal(t, "aaaaaaaaaaaa", n.a.PeerName(client))
+	assert.Equal(t, "bbbbbbbbbbbb", n.a.PeerName(netip.MustParseAddrPort("10.77.0.12:9999")), "another port of the same address")
+	assert.Equal(t, "metadata-service", n.a.PeerName(netip.MustParseAddrPort("169.254.169.254:80")))
+	assert.Empty(t, n.a.PeerName(netip.MustParseAddrPort("203.0.113.10:443")))
+
+	// A container that gives itself an outside address hides nobody.
+	n.process(30, 'c')
+	n.table.fds[30][8] = attribute.FD{
+		Type: schema.FDIPv4, Flags: schema.FDRoleServer,
+		Src: netip.MustParseAddrPort("203.0.113.10:41000"), Dst: netip.MustParseAddrPort("203.0.113.10:443"),
+	}
+	n.read(30, 8, mb)
+	n.socket(10, 6, "203.0.113.10:443", false)
+	assert.Equal(t, attribute.External, n.write(10, 6, mb, "").PeerClass)
+
+	// What a container sends to its own address does not leave it.
+	n.socket(10, 7, "10.77.0.11:8080", false)
+	assert.Equal(t, attribute.Loopback, n.write(10, 7, mb, "").PeerClass)
+}
+
+func TestStagedFilesAreRememberedLongerThanWhatWasRead(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.copy(10, "/srv/data", "/var/tmp/.x/part", mb, "\x1f\x8b")
+	for _, test := range []struct {
+		after uint64 // seconds
+		want  uint64
+	}{{6 * 3600, mb}, {25 * 3600, 0}} {
+		n.now += test.after * second
+		pid := int64(100 + test.after)
+		n.process(pid, 'a')
+		n.open(pid, 3, "/var/tmp/.x/part", false)
+		n.socket(pid, 5, "203.0.113.10:443", false)
+		n.read(pid, 3, mb)
+		assert.Equal(t, test.want, n.write(pid, 5, mb, "").From[attribute.Packed], "after %d s", test.after)
 	}
 }
 

@@ -23,7 +23,16 @@ type Container struct {
 	Workload string // what a baseline is learned under: namespace/owner/container, image repository, ID, host/service or host
 	Mounts   []Mount
 
-	serves bool // somebody connected to it
+	serves     bool // somebody connected to it
+	ownNetwork bool // has addresses of its own, not the node's
+}
+
+// from returns the container that something comes from, nil where that is c itself or both are the host.
+func (c *Container) from(giver *Container) *Container {
+	if giver == c || giver.OnHost() && c.OnHost() {
+		return nil
+	}
+	return giver
 }
 
 // OnHost reports whether this is a pseudo-container of what runs outside of containers.
@@ -36,6 +45,7 @@ type metadata struct {
 		Name      string            `json:"name"`
 		ImageRepo string            `json:"imagerepo"`
 		IP        string            `json:"ip"`
+		HostNet   bool              `json:"host_network"`
 		Labels    map[string]string `json:"labels"`
 		PodLabels map[string]string `json:"pod_sandbox_labels"`
 		Mounts    []struct {
@@ -51,7 +61,7 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	if err := json.Unmarshal(bytes.TrimRight(payload, "\x00"), &m); err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("parse container metadata: %w", err)
 	}
-	c := &Container{ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo}
+	c := &Container{ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo, ownNetwork: !m.Container.HostNet}
 	if c.ID == "" {
 		return nil, netip.Addr{}, errors.New("parse container metadata: no container.id")
 	}

@@ -49,3 +49,57 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	}
 	return false
 }
+
+// home is the container that an address belongs to.
+type home struct {
+	container *Container
+	told      bool // by the container's metadata; else seen at one of its sockets
+}
+
+// lives notes that a socket of a container has an address. One that is not in the cluster's networks is not believed: who
+// may configure a network in a container could make any peer's address look like a neighbour's.
+func (a *Attributor) lives(c *Container, local netip.AddrPort) {
+	addr := local.Addr()
+	if !c.ownNetwork || !addr.IsValid() || addr.IsUnspecified() || !contains(a.cfg.Networks.Cluster, addr) {
+		return
+	}
+	a.endpoints.Add(local, c)
+	if h, ok := a.addresses.Get(addr); !ok || !h.told {
+		a.addresses.Add(addr, home{container: c})
+	}
+}
+
+func (a *Attributor) class(addr netip.Addr) PeerClass {
+	if _, ok := a.addresses.Get(addr); ok {
+		return ContainerPeer
+	}
+	if _, ok := nodeServices[addr]; ok {
+		return HostPeer
+	}
+	return a.cfg.Networks.class(addr)
+}
+
+// nodeServices are addresses that answer on the node itself or in its hypervisor, whatever the cluster's networks are.
+var nodeServices = map[netip.Addr]string{
+	netip.MustParseAddr("169.254.169.254"): "metadata-service",   // AWS, Azure, Google Cloud, OpenStack, Oracle, DigitalOcean
+	netip.MustParseAddr("fd00:ec2::254"):   "metadata-service",   // AWS
+	netip.MustParseAddr("fd20:ce::254"):    "metadata-service",   // Google Cloud
+	netip.MustParseAddr("100.100.100.200"): "metadata-service",   // Alibaba Cloud
+	netip.MustParseAddr("168.63.129.16"):   "metadata-service",   // Azure's wire server
+	netip.MustParseAddr("169.254.170.2"):   "credential-service", // AWS ECS
+	netip.MustParseAddr("169.254.170.23"):  "credential-service", // AWS EKS Pod Identity
+	netip.MustParseAddr("fd00:ec2::23"):    "credential-service",
+	netip.MustParseAddr("169.254.20.10"):   "node-local-dns", // Kubernetes NodeLocal DNSCache
+}
+
+// PeerName says who a remote end is: the workload of a container of this node, or a service that the node offers its
+// containers; empty where that is not known.
+func (a *Attributor) PeerName(peer netip.AddrPort) string {
+	if c, ok := a.endpoints.Get(peer); ok {
+		return c.Workload
+	}
+	if h, ok := a.addresses.Get(peer.Addr()); ok {
+		return h.container.Workload
+	}
+	return nodeServices[peer.Addr()]
+}

@@ -85,6 +85,7 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		p.fds[s.FD2] = r
 	case decode.KindPipe:
 		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}}
+		a.channels.Add(channelKey{pipe: s.Ino}, r.channel) // an inode number may be used again
 		p.fds[s.FD], p.fds[s.FD2] = r, r
 	case decode.KindSocketPair:
 		r = &Resource{Kind: PipeKind, channel: &channel{joins: true}} // both ways at once, but to the same other process
@@ -230,7 +231,7 @@ func (a *Attributor) container(key string) *Container {
 	c, ok := a.containers.Get(key)
 	if !ok {
 		id, _, _ := strings.Cut(key, "/")
-		c = &Container{ID: id, Workload: key}
+		c = &Container{ID: id, Workload: key, ownNetwork: id != Host}
 		if a.containers.Add(key, c) {
 			a.Stats.ContainersEvicted.Add(1)
 		}
@@ -249,8 +250,8 @@ func (a *Attributor) metadata(s *decode.State) {
 		return
 	}
 	if string(s.Name) == "container_removed" {
-		if a.addresses[addr] == told.ID {
-			delete(a.addresses, addr)
+		if h, ok := a.addresses.Get(addr); ok && h.container.ID == told.ID {
+			a.addresses.Remove(addr)
 		}
 		return
 	}
@@ -258,9 +259,6 @@ func (a *Attributor) metadata(s *decode.State) {
 	told.serves = c.serves
 	*c = *told // processes already point to c
 	if addr.IsValid() {
-		if len(a.addresses) >= a.cfg.MaxContainers {
-			clear(a.addresses) // addresses of containers long gone; the others are told again when they restart
-		}
-		a.addresses[addr] = c.ID
+		a.addresses.Add(addr, home{container: c, told: true})
 	}
 }

@@ -27,6 +27,7 @@ type Resource struct {
 	Learned uint64         // when this was last told to the baseline, in minutes since the epoch, kept here for that
 
 	channel   *channel // nil where the other end is not on this machine
+	end       int      // of a channel of two ends: which one this is
 	peer      netip.AddrPort
 	peerClass PeerClass
 	fresh     bool // the file was created or emptied when this was opened
@@ -85,16 +86,43 @@ type fileKey struct {
 
 // channel is a pipe or a connection within the machine: what goes in at one end comes out at the other.
 type channel struct {
-	carries ledger
-	passed  uint64 // bytes that went in
-	joins   bool   // joins two programs by their descriptors, as a shell's pipeline does
+	flows  [2]flow // by the end that bytes go in at; where the ends cannot be told apart all are in the first
+	duplex bool    // the ends can be told apart
+	ends   [2]*Container
+	joins  bool // joins two programs by their descriptors, as a shell's pipeline does
 }
 
-// channelKey names a connection by its two ends.
+// The ends of a connection.
+const (
+	clientEnd = 0
+	serverEnd = 1
+)
+
+// flow is one direction of a channel.
+type flow struct {
+	carries ledger
+	passed  uint64     // bytes that went in
+	giver   *Container // that put bytes in last
+}
+
+// sends is the flow that what is written to a resource goes into.
+func (r *Resource) sends() *flow { return &r.channel.flows[r.end] }
+
+// receives is the flow that what is read of a resource comes out of.
+func (r *Resource) receives() *flow {
+	if r.channel.duplex {
+		return &r.channel.flows[1-r.end]
+	}
+	return &r.channel.flows[0]
+}
+
+// channelKey names a pipe by its inode and a connection by its two ends. Loopback addresses mean something in one network
+// namespace only, which events do not tell; two that use the same ports at the same time are told apart by their
+// containers, see connection.
 type channelKey struct {
+	pipe             uint64
 	unixSrc, unixDst uint64
 	src, dst         netip.AddrPort
-	container        *Container // loopback addresses mean something in one network namespace only
 }
 
 // pendingFresh marks a descriptor of a file that its open created or emptied, to be looked up when bytes move.
@@ -124,17 +152,20 @@ func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
 	case schema.FDFile, schema.FDFileV2, schema.FDMemfd, schema.FDDir:
 		r.Kind, r.File = FileKind, a.file(p, fd, fresh)
 	case schema.FDFifo:
-		r.Kind, r.channel = PipeKind, &channel{joins: true}
+		r.Kind, r.channel = PipeKind, a.pipe(fd.Ino)
 	case schema.FDUnix:
-		r.Kind, r.channel = PipeKind, a.channel(channelKey{unixSrc: fd.UnixSrc, unixDst: fd.UnixDst})
+		r.Kind = PipeKind
+		a.connect(r, p, fd, channelKey{unixSrc: fd.UnixSrc, unixDst: fd.UnixDst})
 	case schema.FDIPv4, schema.FDIPv6:
 		r.Kind, r.Inbound = SocketKind, fd.Flags&schema.FDRoleServer != 0
 		r.peer, r.Local = fd.Dst, fd.Src
 		if r.Inbound {
 			r.peer, r.Local = fd.Src, fd.Dst
 		}
-		if r.peerClass = a.class(r.peer.Addr()); r.peerClass == Loopback {
-			r.channel = a.channel(channelKey{src: fd.Src, dst: fd.Dst, container: p.Container})
+		a.lives(p.Container, r.Local)
+		if r.peerClass = a.class(r.peer.Addr()); r.peerClass == Loopback || r.peerClass != NoPeer && r.peer.Addr() == r.Local.Addr() {
+			r.peerClass = Loopback // also by the container's own address
+			a.connect(r, p, fd, channelKey{src: fd.Src, dst: fd.Dst})
 		}
 	default:
 		r.Kind = Other
@@ -142,17 +173,35 @@ func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
 	return r
 }
 
-// channel returns the connection between two ends; a new one of its own where they are not told.
-func (a *Attributor) channel(key channelKey) *channel {
-	if key.unixSrc == 0 && !key.src.IsValid() {
-		return &channel{}
-	}
-	c, ok := a.channels.Get(key)
-	if !ok {
-		c = &channel{}
-		a.channels.Add(key, c)
+// pipe returns the pipe with an inode; a new one of its own where that is not told.
+func (a *Attributor) pipe(ino uint64) *channel {
+	c, ok := a.channels.Get(channelKey{pipe: ino})
+	if !ok || ino == 0 {
+		c = &channel{joins: true}
+		if ino != 0 {
+			a.channels.Add(channelKey{pipe: ino}, c)
+		}
 	}
 	return c
+}
+
+// connect makes a resource one end of the connection that key names. An end that another container holds already means
+// that this is another connection: of another network namespace, or later.
+func (a *Attributor) connect(r *Resource, p *Process, fd *FD, key channelKey) {
+	if fd.Flags&schema.FDRoleServer != 0 {
+		r.end = serverEnd
+	}
+	if key.unixSrc == 0 && !key.src.IsValid() {
+		r.channel = &channel{duplex: true}
+		return
+	}
+	c, ok := a.channels.Get(key)
+	if !ok || c.ends[r.end] != nil && c.ends[r.end] != p.Container {
+		c = &channel{duplex: true}
+		a.channels.Add(key, c)
+	}
+	c.ends[r.end] = p.Container
+	r.channel = c
 }
 
 func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {

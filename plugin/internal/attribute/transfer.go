@@ -19,7 +19,8 @@ type Transfer struct {
 	PeerClass PeerClass
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Staged    bool    // of a read: from a file that local bytes were gathered in
-	// HandedOver is, of a read from a file that another container wrote, that container.
+	// HandedOver is, of a read of what another container wrote to a file or into a connection within the machine, that
+	// container.
 	HandedOver *Container
 }
 
@@ -60,11 +61,11 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	case FileKind:
 		a.readFile(p, r.File, io, t)
 	case PipeKind:
-		a.receive(p, r.channel, io)
+		a.receive(p, r, io, t)
 	case SocketKind:
 		t.Peer, t.PeerClass = a.peer(r, io)
 		if r.channel != nil {
-			a.receive(p, r.channel, io)
+			a.receive(p, r, io, t)
 		} else {
 			from := Received
 			if t.PeerClass == External {
@@ -76,30 +77,30 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 }
 
 func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
-	w := a.cfg.Window
+	w, m := a.cfg.Window, a.cfg.Memory
 	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 		return
 	}
-	if f.Size > 0 && f.Container != p.Container && !(f.Container.OnHost() && p.Container.OnHost()) {
-		t.HandedOver = f.Container
+	if f.Size > 0 {
+		t.HandedOver = p.Container.from(f.Container)
 	}
 	// What a web server came with is public; packing it anew, as servers do ahead of requests, makes it no less so.
 	if f.Location == WebRoot && !f.Packed && (f.Size == 0 || f.deployed) {
 		return
 	}
 	a.collect(p, f, io)
-	stock := f.contents.get(Local, io.TS, w)
+	stock := f.contents.get(Local, io.TS, m)
 	t.Staged = stock > 0
 	if f.Writer != p { // what peers sent in was gathered, too, if it was not just passed on
-		stock = min(f.Size, stock+f.contents.get(Received, io.TS, w))
+		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
 	}
 	// The same bytes again and again are no more data.
-	left := maxGiven*stock - min(maxGiven*stock, f.given.get(Local, io.TS, w))
+	left := maxGiven*stock - min(maxGiven*stock, f.given.get(Local, io.TS, m))
 	gathered := min(share(io.NumBytes, stock, f.Size), left)
 	if gathered == 0 {
 		return
 	}
-	f.given.add(Local, gathered, io.TS, w)
+	f.given.add(Local, gathered, io.TS, m)
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := f.Writer == p && f.Location.OwnPlace()
 	if f.Packed && (!itsOwn || f.Location != Volume) {
@@ -110,19 +111,19 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	}
 }
 
-// maxGiven is how often a file's staged bytes count as taken within a window: once, and once more for a second try.
+// maxGiven is how often a file's staged bytes count as taken while they are remembered: once, and once more for a second try.
 const maxGiven = 2
 
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
 func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
-	n, ts, w := io.NumBytes, io.TS, a.cfg.Window
+	n, ts, w, m := io.NumBytes, io.TS, a.cfg.Window, a.cfg.Memory
 	if !f.whole {
 		p.holds.add(Local, n, ts, w)
 		return
 	}
-	local, received, fetched := f.contents.get(Local, ts, w), f.contents.get(Received, ts, w), f.contents.get(Fetched, ts, w)
+	local, received, fetched := f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Fetched, ts, m)
 	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
 	if f.Writer == p {
 		p.holds.add(Local, share(n, local, f.Size), ts, w)
@@ -134,16 +135,19 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
 }
 
 // receive gives a process what comes out of a channel.
-func (a *Attributor) receive(p *Process, c *channel, io *decode.IO) {
-	w := a.cfg.Window
+func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer) {
+	w, f := a.cfg.Window, r.receives()
+	if f.passed > 0 {
+		t.HandedOver = p.Container.from(f.giver)
+	}
 	for o := range Piped {
-		p.holds.add(o, share(io.NumBytes, c.carries.get(o, io.TS, w), c.passed), io.TS, w)
+		p.holds.add(o, share(io.NumBytes, f.carries.get(o, io.TS, w), f.passed), io.TS, w)
 	}
-	piped := c.carries.get(Piped, io.TS, w)
-	if c.joins {
-		piped = min(c.passed, c.carries.get(Local, io.TS, w)+c.carries.get(Received, io.TS, w))
+	piped := f.carries.get(Piped, io.TS, w)
+	if r.channel.joins {
+		piped = min(f.passed, f.carries.get(Local, io.TS, w)+f.carries.get(Received, io.TS, w))
 	}
-	p.holds.add(Piped, share(io.NumBytes, piped, c.passed), io.TS, w)
+	p.holds.add(Piped, share(io.NumBytes, piped, f.passed), io.TS, w)
 }
 
 func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) {
@@ -179,23 +183,25 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		f.Size += io.NumBytes
 		f.Container, f.Writer = p.Container, p
 		for o := range numOrigins {
-			f.contents.add(o, t.From[o], io.TS, w)
+			f.contents.add(o, t.From[o], io.TS, a.cfg.Memory)
 		}
 	case PipeKind:
-		a.send(r.channel, io, &t.From)
+		a.send(p, r, io, &t.From)
 	case SocketKind:
 		p.lastSocket = r
 		if r.channel != nil {
-			a.send(r.channel, io, &t.From)
+			a.send(p, r, io, &t.From)
 		}
 	}
 }
 
 // send puts what a process writes into a channel.
-func (a *Attributor) send(c *channel, io *decode.IO, from *Amounts) {
-	c.passed += io.NumBytes
+func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts) {
+	f := r.sends()
+	f.passed += io.NumBytes
+	f.giver = p.Container
 	for o := range numOrigins {
-		c.carries.add(o, from[o], io.TS, a.cfg.Window)
+		f.carries.add(o, from[o], io.TS, a.cfg.Window)
 	}
 }
 
@@ -211,11 +217,4 @@ func (a *Attributor) peer(r *Resource, io *decode.IO) (netip.AddrPort, PeerClass
 		r.peer, r.peerClass = remote, a.class(remote.Addr())
 	}
 	return r.peer, r.peerClass
-}
-
-func (a *Attributor) class(addr netip.Addr) PeerClass {
-	if _, ok := a.addresses[addr]; ok {
-		return ContainerPeer
-	}
-	return a.cfg.Networks.class(addr)
 }

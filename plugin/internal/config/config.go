@@ -24,7 +24,8 @@ import (
 
 // Config is the init_config. Keys that are left out have the values of Default.
 type Config struct {
-	Window          string    `json:"window,omitempty" jsonschema:"example=10m" jsonschema_description:"Default window of the staging fields, the reach of staging.phase, and how long the origin of data is remembered. A duration from 10s to 24h."`
+	Window          string    `json:"window,omitempty" jsonschema:"example=10m" jsonschema_description:"Default window of the staging fields, the reach of staging.phase, and how long a process remembers where it has data from. A duration from 10s to 24h."`
+	Memory          string    `json:"memory,omitempty" jsonschema:"example=24h" jsonschema_description:"How long it is remembered where the data in a file came from: how long staged data may lie before it is sent. A duration from 10s to 168h."`
 	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"example=10m" jsonschema_description:"How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h."`
 	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes in the default window that make a step of staging.phase."`
 	PeerBytes       uint64    `json:"peer_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes that a remote peer must send in the default window to count as one of staging.remote_peers."`
@@ -52,6 +53,7 @@ type Locations struct {
 func Default() Config {
 	return Config{
 		Window:       "10m",
+		Memory:       "24h",
 		OnceInterval: "10m",
 		PhaseBytes:   1 << 20,
 		PeerBytes:    64 << 10,
@@ -168,6 +170,7 @@ func (c Config) Settings() (Settings, error) {
 		Window: w,
 		Attribute: attribute.Config{
 			Window: w,
+			Memory: v.duration("memory", c.Memory, 10*time.Second, 7*24*time.Hour),
 			Paths: attribute.Paths{
 				Tmp:      v.paths("locations.tmp", c.Locations.Tmp),
 				Shm:      v.paths("locations.shm", c.Locations.Shm),

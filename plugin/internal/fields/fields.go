@@ -2,6 +2,7 @@
 package fields
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -26,6 +27,12 @@ type View struct {
 	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
 	Peer      netip.AddrPort      // the remote end of the event's transfer; invalid when there is none
 	PeerClass attribute.PeerClass
+	Peers     PeerNamer
+}
+
+// PeerNamer says who a remote end is, empty where that is not known.
+type PeerNamer interface {
+	PeerName(peer netip.AddrPort) string
 }
 
 // ArgKind says what argument a field takes.
@@ -74,9 +81,10 @@ func Catalogue() []Field {
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
 		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote addresses that each sent in at least `peer_bytes` in the window"),
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
-		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes read from files that another container wrote in the window"),
+		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes that another container wrote, read from files or over a local socket, in the window"),
 		text("staging.handoff_peer", "Workload of the container that wrote them", handoffPeer),
 		text("staging.peer", "Remote address and port of the event's socket", peer),
+		text("staging.peer_name", "Who that is where it is known: the workload of a container of this node, metadata-service, credential-service or node-local-dns", peerName),
 		text("staging.peer_class", "Class of the event's remote end: loopback, container, cluster, host or external", peerClass),
 		{
 			Name: "staging.in_container", Type: "bool", Desc: "Whether the event's process belongs to a container",
@@ -135,8 +143,9 @@ func typical(v *View, m baseline.Metric) (uint64, bool) { return v.Baseline.Typi
 
 func observed(v *View, m baseline.Metric) (uint64, bool) { return v.Account.LastMinute(m, v.Now), true }
 
-// Seen returns the event's value of a dimension, empty when it has none.
-func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r *attribute.Resource, peer netip.AddrPort) string {
+// Seen returns the event's value of a dimension, empty when it has none. A peer is known by its name where it has one, for
+// containers change their addresses.
+func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r *attribute.Resource, peer netip.AddrPort, peers PeerNamer) string {
 	isFile := r != nil && r.Kind == attribute.FileKind
 	isSocket := r != nil && r.Kind == attribute.SocketKind
 	switch {
@@ -147,7 +156,7 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 	case d == baseline.Mount && isFile:
 		return r.File.Mount
 	case d == baseline.Peer && isSocket && peer.IsValid():
-		return peer.Addr().String()
+		return cmp.Or(peers.PeerName(peer), peer.Addr().String())
 	case d == baseline.Port && isSocket && !r.Inbound && peer.IsValid():
 		return strconv.Itoa(int(peer.Port()))
 	case d == baseline.Listen && isSocket && r.Inbound && r.Local.IsValid():
@@ -160,7 +169,7 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 }
 
 func isNew(v *View, d baseline.Dimension) any {
-	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer)
+	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer, v.Peers)
 	if seen == "" {
 		return nil
 	}
@@ -201,6 +210,13 @@ func peer(v *View) any {
 		return nil
 	}
 	return v.Peer.String()
+}
+
+func peerName(v *View) any {
+	if v.PeerClass == attribute.NoPeer {
+		return nil
+	}
+	return orNone(v.Peers.PeerName(v.Peer))
 }
 
 func peerClass(v *View) any { return orNone(v.PeerClass.String()) }

@@ -29,7 +29,7 @@ const (
 	ArchiveBytes                // written to archives, compressed or encrypted files
 	RemotePeers                 // distinct remote addresses that each sent at least PeerBytes
 	RemoteBytes                 // received from remote peers, loopback left out
-	HandoffBytes                // read from files that another container wrote
+	HandoffBytes                // that another container wrote, read from files or over a local socket
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered // local bytes written to staging locations
@@ -163,6 +163,10 @@ func (r *Registry) Advance(ts uint64, closed func(*Minute)) {
 // Add counts one transfer.
 func (r *Registry) Add(t *attribute.Transfer) {
 	a := r.Account(t.Container)
+	if t.HandedOver != nil {
+		a.add(HandoffBytes, t.TS, t.NumBytes)
+		a.giver = t.HandedOver
+	}
 	switch t.Resource.Kind {
 	case attribute.FileKind:
 		if t.Write {
@@ -186,7 +190,7 @@ type Account struct {
 	located  [attribute.NumLocations]*window.Counter // StagedBytes by location, likewise
 	dirs     topDirs
 	peers    map[netip.Addr]*peer
-	giver    *attribute.Container // that wrote what was read last of another container's files
+	giver    *attribute.Container // that wrote what was read last of another container's
 	once     map[string]uint64    // ns since the epoch of the last true answer, by key
 
 	minute baseline.Totals // of the minute that runs
@@ -217,10 +221,6 @@ func (a *Account) tally(m Metric, n uint64) {
 
 func (a *Account) fileRead(t *attribute.Transfer) {
 	f := t.Resource.File
-	if t.HandedOver != nil {
-		a.add(HandoffBytes, t.TS, t.NumBytes)
-		a.giver = t.HandedOver
-	}
 	// Reading back what was gathered here adds no source.
 	if f.Runtime || t.Staged {
 		return
@@ -288,7 +288,7 @@ func (a *Account) forgetPeers(now uint64) {
 	}
 }
 
-// Giver returns the container that wrote what was read last of another container's files, nil when nothing was.
+// Giver returns the container that wrote what was read last of another container's, nil when nothing was.
 func (a *Account) Giver() *attribute.Container { return a.giver }
 
 func (a *Account) fileWritten(t *attribute.Transfer) {

@@ -179,7 +179,7 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	p.view = fields.View{
 		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
 		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
-		Resource: c.resource, Peer: c.peer, PeerClass: c.peerClass,
+		Resource: c.resource, Peer: c.peer, PeerClass: c.peerClass, Peers: p.attributor,
 	}
 	return true
 }
@@ -197,7 +197,7 @@ func (p *Pipeline) see(t *attribute.Transfer) {
 	r.Learned = minute
 	c := t.Container
 	for _, d := range learnedDimensions {
-		p.baselines.See(c.Workload, c.ID, d, fields.Seen(d, c, t.Process, r, t.Peer))
+		p.baselines.See(c.Workload, c.ID, d, fields.Seen(d, c, t.Process, r, t.Peer, p.attributor))
 	}
 }
 
