@@ -7,7 +7,7 @@
 
 #include <plugin/plugin_api.h>
 
-#define DS_HEAD_SIZE 32
+#define DS_HEAD_SIZE 64
 #define DS_TUPLE_SIZE 37
 #define DS_RING_SIZE 1024
 #define DS_TYPES 512  // more than PPM_EVENT_MAX of any schema 4

@@ -1,6 +1,11 @@
 package attribute
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+)
 
 // signature is the magic number that a packed or encrypted format starts with.
 type signature struct {
@@ -8,8 +13,7 @@ type signature struct {
 	format string
 }
 
-// signatures of archives, compressed and encrypted files. A plain tar is not among them: its magic lies 257 bytes in,
-// beyond what the default snaplen shows.
+// signatures of archives, compressed and encrypted files; tar has none within reach, see tarred.
 var signatures = []signature{
 	{"\x1f\x8b", "gzip"},
 	{"\x1f\x9d", "compress"},
@@ -36,14 +40,58 @@ var signatures = []signature{
 	{"LUKS\xba\xbe", "luks"},
 }
 
-// packed reports whether the first bytes of a file are those of an archive, a compressed or an encrypted file.
-func packed(head []byte) bool {
+// packed reports whether the first bytes of a file, numBytes that were moved at once, are those of an archive, a compressed
+// or an encrypted file.
+func packed(head []byte, numBytes uint64) bool {
 	for _, s := range signatures {
 		if len(head) >= len(s.magic) && string(head[:len(s.magic)]) == s.magic {
 			return true
 		}
 	}
-	return false
+	return tarred(head, numBytes)
+}
+
+// tarBlock is what a tar is made of: headers and padded contents.
+const tarBlock = 512
+
+// tarred reports whether a file starts like a tar. Its magic lies 257 bytes in, beyond what the default snaplen shows, but
+// it starts with a name in a field of 100 bytes that is filled up with NULs (struct posix_header, POSIX.1-1988), and is
+// written in whole blocks.
+func tarred(head []byte, numBytes uint64) bool {
+	end := bytes.IndexByte(head, 0)
+	return end > 0 && len(head) == decode.HeadSize && numBytes%tarBlock == 0 && printable(head[:end]) &&
+		len(bytes.Trim(head[end:], "\x00")) == 0
+}
+
+// noise is how many of 64 bytes must differ to be taken for encrypted or compressed: of random bytes 56.7 do, give or take
+// 2.4, of base64 40.6, of text and of programs' own formats fewer.
+const noise = 50
+
+// noisy reports whether the first bytes written to a file have the look of random ones, which only encrypted and
+// compressed data has; false for fewer bytes than that can be told from, and for those that begin with a name, as documents
+// and media do whose contents are compressed.
+func noisy(head []byte) bool {
+	if len(head) < decode.HeadSize || printable(head[:4]) {
+		return false
+	}
+	var seen [4]uint64
+	for _, b := range head {
+		seen[b>>6] |= 1 << (b & 63)
+	}
+	differ := 0
+	for _, word := range seen {
+		differ += bits.OnesCount64(word)
+	}
+	return differ >= noise
+}
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // program reports whether the first bytes read of a file are those of a program or library.

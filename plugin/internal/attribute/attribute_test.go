@@ -1,7 +1,9 @@
 package attribute_test
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -483,6 +485,67 @@ func TestStagedFilesAreRememberedLongerThanWhatWasRead(t *testing.T) {
 		n.socket(pid, 5, "203.0.113.10:443", false)
 		n.read(pid, 3, mb)
 		assert.Equal(t, test.want, n.write(pid, 5, mb, "").From[attribute.Packed], "after %d s", test.after)
+	}
+}
+
+func TestDataThatEnteredAFileUnseenIsFoundWhenItIsRead(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.open(10, 4, "/dev/shm/mapped", true) // filled through a mapping, or by io_uring
+	n.process(11, 'a')
+	n.socket(11, 5, "203.0.113.10:443", false)
+	staged := uint64(0)
+	for range 3 { // the same bytes again are no more data
+		n.open(11, 3, "/dev/shm/mapped", false)
+		for range 4 {
+			require.True(t, n.io(schema.OpRead, 11, 3, -1, mb, "\x1f\x8b\x08")[0].Staged)
+			staged += n.write(11, 5, mb, "").From[attribute.Packed]
+		}
+	}
+	assert.Equal(t, 2*4*mb, staged)
+
+	n.process(12, 'a')
+	n.socket(12, 5, "203.0.113.10:443", false)
+	n.open(12, 3, "/dev/shm/mapped", true) // emptied and written as usual
+	n.write(12, 3, 100, "plain")
+	n.open(12, 3, "/dev/shm/mapped", false)
+	n.read(12, 3, 4096)
+	assert.Zero(t, n.write(12, 5, 4096, "").From[attribute.Staged])
+}
+
+func TestEncryptedFilesWithoutAHeaderAreToldByTheirBytes(t *testing.T) {
+	seed := rand.NewChaCha8([32]byte{1})
+	random := make([]byte, 64)
+	for _, test := range []struct {
+		name, path string
+		head       func() []byte
+		want       bool
+	}{
+		{"random bytes in a temporary directory", "/tmp/x", func() []byte { seed.Read(random); return random }, true},
+		{"random bytes in a hidden directory", "/srv/.x/f", func() []byte { seed.Read(random); return random }, true},
+		{"random bytes where a service may have formats of its own", "/srv/db/f", func() []byte { seed.Read(random); return random }, false},
+		{"objects of a repository", "/tmp/build/.git/objects/aa/bb", func() []byte { seed.Read(random); return random }, false},
+		{"too few to tell", "/tmp/x", func() []byte { seed.Read(random); return random[:63] }, false},
+		{"a document", "/tmp/x", func() []byte { seed.Read(random); return append([]byte("%PDF-1.7"), random...) }, false},
+		{"base64", "/tmp/x", func() []byte { seed.Read(random); return []byte(base64.StdEncoding.EncodeToString(random)) }, false},
+		{"text", "/tmp/x", func() []byte { return []byte("The quick brown fox jumps over the lazy dog, 0123456789 times; OK!?") }, false},
+		{"a program", "/tmp/x", func() []byte {
+			return []byte("\x55\x48\x89\xe5\x41\x57\x41\x56\x41\x55\x41\x54\x53\x48\x83\xec\x48\x48\x89\x7d\xb8\x48\x89\x75\xb0\x48\x8b\x07\x48\x89" +
+				"\x45\xc8\x31\xc0\x48\x8d\x3d\x00\x00\x00\x00\xe8\x00\x00\x00\x00\x48\x8b\x5d\xc8\x48\x8b\x4b\x18\x48\x8b\x53\x10\x48\x8b\x43\x08\xff\xd0")
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			right := 0
+			for i := range 100 { // a single sample may err
+				n.open(10, 4, fmt.Sprintf("%s%d", test.path, i), true)
+				if n.write(10, 4, mb, string(test.head())).Resource.File.Packed == test.want {
+					right++
+				}
+			}
+			assert.GreaterOrEqual(t, right, 90)
+		})
 	}
 }
 

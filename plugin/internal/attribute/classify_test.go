@@ -171,9 +171,16 @@ func TestArchivesAreToldByContent(t *testing.T) {
 		"\x1f\x8b\x08\x00", "\xfd7zXZ\x00\x00", "\x28\xb5\x2f\xfd\x04", "BZh91AY", "PK\x03\x04\x14", "7z\xbc\xaf\x27\x1c", "Rar!\x1a\x07\x01",
 		"Salted__\x01\x02", "age-encryption.org/v1\n", "-----BEGIN PGP MESSAGE-----",
 	} {
-		assert.True(t, packed([]byte(head)), "%q", head)
+		assert.True(t, packed([]byte(head), uint64(len(head))), "%q", head)
 	}
 	for _, head := range []string{"", "\x1f", "name,address\n", "\x7fELF", "%PDF-1.7", "SQLite format 3\x00", "\x89PNG\r\n", "BZ", "PK"} {
-		assert.False(t, packed([]byte(head)), "%q", head)
+		assert.False(t, packed([]byte(head), uint64(len(head))), "%q", head)
 	}
+	header := func(name string) []byte { return append([]byte(name), make([]byte, 64-len(name))...) }
+	assert.True(t, packed(header("srv/customers/"), 10240), "a tar")
+	assert.True(t, packed(header("./"), 512), "a tar")
+	assert.False(t, packed(header("srv/customers/"), 10000), "not in blocks")
+	assert.False(t, packed(header(""), 10240), "nothing but NULs")
+	assert.False(t, packed(header("a\x01b"), 10240), "no name")
+	assert.False(t, packed(append(header("page")[:60], 1, 0, 0, 0), 4096), "a page of a database")
 }

@@ -30,6 +30,9 @@ func (l Location) String() string {
 // ordinary.
 func (l Location) OwnPlace() bool { return l == Volume || l == HostPath }
 
+// scratch reports whether nothing is meant to stay here.
+func (l Location) scratch() bool { return l != NoLocation && !l.OwnPlace() }
+
 // Paths says which directories belong to which class. Every entry is an absolute path and names what lies below it, or
 // that one file.
 type Paths struct {
@@ -116,6 +119,16 @@ func (p *Paths) hidden(path string) bool {
 func (p *Paths) settings(path string) bool {
 	for dir, name := range dotNames(path) {
 		if p.home(dir) && !slices.Contains(p.Projects, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// project reports whether a path lies in a directory that tools keep in a project.
+func (p *Paths) project(path string) bool {
+	for _, name := range dotNames(path) {
+		if slices.Contains(p.Projects, name) {
 			return true
 		}
 	}

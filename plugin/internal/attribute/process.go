@@ -59,8 +59,8 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 	switch s.Kind {
 	case decode.KindOpen, decode.KindSocket:
 		delete(p.fds, s.FD) // looked up when bytes move
-		if s.Fresh {
-			p.fds[s.FD] = pendingFresh
+		if s.Fresh {        // or now, for none may be seen to
+			r = a.lookUpFD(p, s.TID, s.FD, true)
 		}
 		// Servers hand a connection to a child and close their own end at once, see inherit.
 		if s.Type == schema.Accept || s.Type == schema.Accept4 {
@@ -70,9 +70,7 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 	case decode.KindListen:
 		p.Container.serves = true
 	case decode.KindClose:
-		if r = p.fds[s.FD]; r == pendingFresh {
-			r = nil
-		}
+		r = p.fds[s.FD]
 		delete(p.fds, s.FD)
 	case decode.KindDup:
 		if s.FD == s.FD2 {
@@ -140,9 +138,10 @@ func (a *Attributor) born(s *decode.State) map[int32]*Resource {
 func inherit(p *Process) map[int32]*Resource {
 	fds := make(map[int32]*Resource, min(len(p.fds), maxInheritedFDs))
 	for fd, r := range p.fds {
-		if r != pendingFresh && len(fds) < maxInheritedFDs {
-			fds[fd] = r
+		if len(fds) == maxInheritedFDs {
+			break
 		}
+		fds[fd] = r
 	}
 	return fds
 }

@@ -30,9 +30,9 @@ type Resource struct {
 	end       int      // of a channel of two ends: which one this is
 	peer      netip.AddrPort
 	peerClass PeerClass
-	fresh     bool // the file was created or emptied when this was opened
 	spender   *Process
 	spent     Amounts // of what spender holds, what it has written here
+	taken     uint64  // bytes read of a file that grows unseen
 }
 
 // Remote returns a socket's remote end as last seen; NoPeer for anything else.
@@ -46,10 +46,12 @@ type File struct {
 	Runtime  bool   // part of what programs need to run, and not written while it was watched
 	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
-	Container *Container // that wrote it last
-	Writer    *Process   // that wrote it last
+	Container *Container // that wrote it last, or made it
+	Writer    *Process   // likewise
 	Size      uint64     // bytes written while it was watched
 	whole     bool       // Size is all there is in it: it was watched since it was made
+	unseen    bool       // something was in it before anything was seen to be written
+	sampled   bool       // it is known whether it looks random
 	settings  bool       // lies where programs keep settings and caches, which says nothing by itself
 	deployed  bool       // written before the container had served anybody
 	contents  ledger     // of Size, by origin
@@ -125,23 +127,24 @@ type channelKey struct {
 	src, dst         netip.AddrPort
 }
 
-// pendingFresh marks a descriptor of a file that its open created or emptied, to be looked up when bytes move.
-var pendingFresh = &Resource{fresh: true}
-
 // Resource returns what a descriptor of a process names, nil where nobody knows it.
 func (a *Attributor) Resource(p *Process, tid int64, fd int32) *Resource {
-	r, ok := p.fds[fd]
-	if ok && r != pendingFresh {
+	if r, ok := p.fds[fd]; ok {
 		if r.Kind == Unknown {
 			return nil
 		}
 		return r
 	}
+	return a.lookUpFD(p, tid, fd, false)
+}
+
+// lookUpFD asks the engine what a descriptor names. fresh says that it is a file which has just been made or emptied.
+func (a *Attributor) lookUpFD(p *Process, tid int64, fd int32, fresh bool) *Resource {
 	told, known := a.table.FD(tid, fd)
 	if !known {
 		return nil
 	}
-	r = a.newResource(p, &told, ok)
+	r := a.newResource(p, &told, fresh)
 	p.fds[fd] = r
 	return r
 }
@@ -217,7 +220,7 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 		}
 	}
 	if fresh { // an inode number may be used again, and what was in an emptied file is gone
-		*f = File{whole: true, Read: f.Read, Written: f.Written}
+		*f = File{whole: true, Container: p.Container, Writer: p, Read: f.Read, Written: f.Written}
 	}
 	if f.Path != fd.Name {
 		f.Path = strings.Clone(fd.Name) // the table's string does not last

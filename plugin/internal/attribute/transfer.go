@@ -59,7 +59,7 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: r, NumBytes: io.NumBytes}
 	switch r.Kind {
 	case FileKind:
-		a.readFile(p, r.File, io, t)
+		a.readFile(p, r, io, t)
 	case PipeKind:
 		a.receive(p, r, io, t)
 	case SocketKind:
@@ -76,11 +76,12 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	}
 }
 
-func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
-	w, m := a.cfg.Window, a.cfg.Memory
+func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfer) {
+	f, w, m := r.File, a.cfg.Window, a.cfg.Memory
 	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 		return
 	}
+	a.discover(r, io)
 	if f.Size > 0 {
 		t.HandedOver = p.Container.from(f.Container)
 	}
@@ -108,6 +109,24 @@ func (a *Attributor) readFile(p *Process, f *File, io *decode.IO, t *Transfer) {
 	}
 	if (f.Location != NoLocation || f.settings) && !itsOwn {
 		p.holds.add(Staged, gathered, io.TS, w)
+	}
+}
+
+// discover books what is read of a file that was made while it was watched but that nothing was seen to be written to: it
+// came in through a mapping of the file, or by io_uring. Who did that made it from data that was collected, as far as anybody
+// can tell.
+func (a *Attributor) discover(r *Resource, io *decode.IO) {
+	f := r.File
+	if !f.whole || f.Size > 0 && !f.unseen {
+		return
+	}
+	if !f.unseen {
+		f.unseen, f.Packed = true, packed(io.Head(), io.NumBytes)
+	}
+	r.taken += io.NumBytes
+	if grown := r.taken - min(r.taken, f.Size); grown > 0 {
+		f.Size += grown
+		f.contents.add(Local, grown, io.TS, a.cfg.Memory)
 	}
 }
 
@@ -177,8 +196,13 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		f := r.File
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive.
-			f.Packed = packed(io.Head()) || t.From[Packed] > io.NumBytes/2
+			f.Packed = packed(io.Head(), io.NumBytes) || t.From[Packed] > io.NumBytes/2
 			f.deployed = !p.Container.serves
+		}
+		if !f.sampled && len(io.Head()) == decode.HeadSize {
+			f.sampled = true
+			// Elsewhere services keep files in formats of their own, and version control its objects.
+			f.Packed = f.Packed || f.Location.scratch() && !a.cfg.Paths.project(f.Path) && noisy(io.Head())
 		}
 		f.Size += io.NumBytes
 		f.Container, f.Writer = p.Container, p

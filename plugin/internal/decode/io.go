@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// HeadSize is how many of the first bytes moved are kept: enough for the magic numbers of archives.
-	HeadSize = 32
+	// HeadSize is how many of the first bytes moved are kept: enough for the magic numbers of archives, and to tell
+	// encrypted bytes from others.
+	HeadSize = 64
 	// TupleSize holds the longest internet tuple, IPv6.
 	TupleSize = 37
 )
@@ -17,8 +18,8 @@ const (
 // IO is one event that moved bytes. Batches of it come straight out of the shim's ring in C memory, so the layout is
 // that of struct ds_io in shim.h, and a batch is valid only during the call that delivers it.
 //
-//	0        8        16       24       32     36     40     42  43   44     45  48        80        117  120
-//	| ts u64 | tid i64| num u64| n u64  | fd   | fd2  | type | op| hl | tl   |pad| head[32]| tuple[37]| pad |
+//	0        8        16       24       32     36     40     42  43   44     45  48        112       149  152
+//	| ts u64 | tid i64| num u64| n u64  | fd   | fd2  | type | op| hl | tl   |pad| head[64]| tuple[37]| pad |
 //	|        |        |        |        | i32  | i32  | u16  | u8| u8 | u8   |   |         |          |     |
 type IO struct {
 	TS       uint64 // ns since the epoch

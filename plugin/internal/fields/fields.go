@@ -78,6 +78,7 @@ func Catalogue() []Field {
 		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
+		sum("staging.exfiltrated_bytes", measure.ExfiltratedBytes, "Of those, bytes that were staged, packed or piped from program to program before"),
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
 		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote addresses that each sent in at least `peer_bytes` in the window"),
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),

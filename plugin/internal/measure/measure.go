@@ -32,9 +32,9 @@ const (
 	HandoffBytes                // that another container wrote, read from files or over a local socket
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
-	gathered // local bytes written to staging locations
-	bundled  // local bytes written to archives
-	left     // gathered bytes sent to external peers
+	gathered         // local bytes written to staging locations
+	bundled          // local bytes written to archives
+	ExfiltratedBytes // staged, packed or piped bytes sent to external peers
 	numMetrics
 )
 
@@ -326,7 +326,7 @@ func (a *Account) sent(t *attribute.Transfer) {
 	if !t.Resource.Inbound {
 		n = max(n, t.From[attribute.Staged], t.From[attribute.Piped])
 	}
-	a.add(left, t.TS, n)
+	a.add(ExfiltratedBytes, t.TS, n)
 }
 
 // touch counts a file among the distinct ones by the time it was last touched.
@@ -372,7 +372,7 @@ func (a *Account) Phase(now uint64) Phase {
 	for _, step := range [...]struct {
 		phase  Phase
 		metric Metric
-	}{{Exfiltrate, left}, {Archive, bundled}, {Stage, gathered}, {Collect, SourceBytes}} {
+	}{{Exfiltrate, ExfiltratedBytes}, {Archive, bundled}, {Stage, gathered}, {Collect, SourceBytes}} {
 		if a.Sum(step.metric, now, a.cfg.Window) >= a.cfg.PhaseBytes {
 			return step.phase
 		}
