@@ -170,7 +170,7 @@ func TestAChainIsFollowedFromTheSourcesToThePeer(t *testing.T) {
 	n.socket(12, 5, "203.0.113.10:443", false)
 	n.read(12, 3, 3*mb)
 	sent := n.write(12, 5, 3*mb, "\x16\x03\x01")
-	assert.Equal(t, attribute.External, sent.PeerClass)
+	assert.Equal(t, attribute.External, sent.Peer.Class)
 	assert.Equal(t, 3*mb, sent.From[attribute.Packed])
 	assert.False(t, sent.Resource.Inbound)
 }
@@ -367,7 +367,7 @@ func TestAConnectionIsInheritedThoughTheServerClosesItFirst(t *testing.T) {
 	n.born(10, 11, 2, 'a')
 	sent := n.write(11, 8, mb, "")
 	assert.True(t, sent.Resource.Inbound)
-	assert.Equal(t, netip.MustParseAddrPort("10.77.0.12:42000"), sent.Peer)
+	assert.Equal(t, netip.MustParseAddrPort("10.77.0.12:42000"), sent.Peer.Addr)
 }
 
 func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
@@ -445,15 +445,27 @@ func TestPeersAreKnownByTheirSockets(t *testing.T) {
 	server := netip.MustParseAddrPort("10.77.0.12:5432")
 	client := netip.MustParseAddrPort("10.77.0.11:41000")
 	n.table.fds[20][8] = attribute.FD{Type: schema.FDIPv4, Flags: schema.FDRoleServer, Src: client, Dst: server}
-	n.read(20, 8, mb)
+	assert.Empty(t, n.read(20, 8, mb)[0].Peer.Name(), "nothing is known of the other end yet")
 	n.socket(10, 5, server.String(), false)
 	sent := n.write(10, 5, mb, "")
-	assert.Equal(t, attribute.ContainerPeer, sent.PeerClass)
-	assert.Equal(t, "bbbbbbbbbbbb", n.a.PeerName(server))
-	assert.Equal(t, "aaaaaaaaaaaa", n.a.PeerName(client))
-	assert.Equal(t, "bbbbbbbbbbbb", n.a.PeerName(netip.MustParseAddrPort("10.77.0.12:9999")), "another port of the same address")
-	assert.Equal(t, "metadata-service", n.a.PeerName(netip.MustParseAddrPort("169.254.169.254:80")))
-	assert.Empty(t, n.a.PeerName(netip.MustParseAddrPort("203.0.113.10:443")))
+	assert.Equal(t, attribute.ContainerPeer, sent.Peer.Class)
+	assert.Equal(t, "bbbbbbbbbbbb", sent.Peer.Name())
+	assert.Equal(t, "aaaaaaaaaaaa", n.read(20, 8, mb)[0].Peer.Name(), "found when it shows itself")
+	for fd, test := range []struct {
+		remote string
+		class  attribute.PeerClass
+		name   string
+	}{
+		{"10.77.0.12:9999", attribute.ContainerPeer, "bbbbbbbbbbbb"}, // another port of the same address
+		{"169.254.169.254:80", attribute.HostPeer, "metadata-service"},
+		{"10.77.0.99:80", attribute.Cluster, ""},
+		{"203.0.113.10:443", attribute.External, ""},
+	} {
+		n.socket(10, int32(20+fd), test.remote, false)
+		peer := n.write(10, int32(20+fd), 1, "").Peer
+		assert.Equal(t, test.class, peer.Class, test.remote)
+		assert.Equal(t, test.name, peer.Name(), test.remote)
+	}
 
 	// A container that gives itself an outside address hides nobody.
 	n.process(30, 'c')
@@ -463,11 +475,11 @@ func TestPeersAreKnownByTheirSockets(t *testing.T) {
 	}
 	n.read(30, 8, mb)
 	n.socket(10, 6, "203.0.113.10:443", false)
-	assert.Equal(t, attribute.External, n.write(10, 6, mb, "").PeerClass)
+	assert.Equal(t, attribute.External, n.write(10, 6, mb, "").Peer.Class)
 
 	// What a container sends to its own address does not leave it.
 	n.socket(10, 7, "10.77.0.11:8080", false)
-	assert.Equal(t, attribute.Loopback, n.write(10, 7, mb, "").PeerClass)
+	assert.Equal(t, attribute.Loopback, n.write(10, 7, mb, "").Peer.Class)
 }
 
 func TestStagedFilesAreRememberedLongerThanWhatWasRead(t *testing.T) {

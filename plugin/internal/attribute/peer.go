@@ -18,6 +18,25 @@ func (c PeerClass) String() string {
 	return [...]string{"", "loopback", "container", "cluster", "host", "external"}[c]
 }
 
+// Peer is the remote end of a socket. The zero value is none.
+type Peer struct {
+	Addr      netip.AddrPort
+	Class     PeerClass
+	Container *Container // of this node that has the address, nil where none is known
+}
+
+// Name says who the peer is: the workload of a container of this node, or a service that the node offers its containers;
+// empty where that is not known.
+func (p Peer) Name() string {
+	if p.Container != nil {
+		return p.Container.Workload
+	}
+	return nodeServices[p.Addr.Addr()]
+}
+
+// Remote reports whether the peer is beyond the container.
+func (p Peer) Remote() bool { return p.Class != NoPeer && p.Class != Loopback }
+
 // Networks says which addresses are not external.
 type Networks struct {
 	Cluster []netip.Prefix // pods, services, nodes and whatever else is inside
@@ -69,14 +88,19 @@ func (a *Attributor) lives(c *Container, local netip.AddrPort) {
 	}
 }
 
-func (a *Attributor) class(addr netip.Addr) PeerClass {
-	if _, ok := a.addresses.Get(addr); ok {
-		return ContainerPeer
+// peerAt tells who has an address.
+func (a *Attributor) peerAt(addr netip.AddrPort) Peer {
+	p := Peer{Addr: addr}
+	if c, ok := a.endpoints.Get(addr); ok {
+		p.Class, p.Container = ContainerPeer, c
+	} else if h, ok := a.addresses.Get(addr.Addr()); ok {
+		p.Class, p.Container = ContainerPeer, h.container
+	} else if _, ok := nodeServices[addr.Addr()]; ok {
+		p.Class = HostPeer
+	} else {
+		p.Class = a.cfg.Networks.class(addr.Addr())
 	}
-	if _, ok := nodeServices[addr]; ok {
-		return HostPeer
-	}
-	return a.cfg.Networks.class(addr)
+	return p
 }
 
 // nodeServices are addresses that answer on the node itself or in its hypervisor, whatever the cluster's networks are.
@@ -90,16 +114,4 @@ var nodeServices = map[netip.Addr]string{
 	netip.MustParseAddr("169.254.170.23"):  "credential-service", // AWS EKS Pod Identity
 	netip.MustParseAddr("fd00:ec2::23"):    "credential-service",
 	netip.MustParseAddr("169.254.20.10"):   "node-local-dns", // Kubernetes NodeLocal DNSCache
-}
-
-// PeerName says who a remote end is: the workload of a container of this node, or a service that the node offers its
-// containers; empty where that is not known.
-func (a *Attributor) PeerName(peer netip.AddrPort) string {
-	if c, ok := a.endpoints.Get(peer); ok {
-		return c.Workload
-	}
-	if h, ok := a.addresses.Get(peer.Addr()); ok {
-		return h.container.Workload
-	}
-	return nodeServices[peer.Addr()]
 }

@@ -1,9 +1,11 @@
 package attribute
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
+	"github.com/falco-datastaging/datastaging/plugin/internal/place"
 	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
 )
 
@@ -12,6 +14,10 @@ type Process struct {
 	PID       int64
 	Exe       string // absolute path of the program, empty when it is not known
 	Container *Container
+
+	// Where its data is from: the directories of the files it read as data, and who sent it some.
+	Sources place.Dirs
+	Senders place.Few[Sender]
 
 	fds   map[int32]*Resource
 	holds ledger
@@ -23,6 +29,12 @@ type Process struct {
 // Last returns the file and the socket that the process wrote to last, nil for none. When it ends, the kernel closes them
 // without an event, so this is the last word on them.
 func (p *Process) Last() (file, socket *Resource) { return p.lastFile, p.lastSocket }
+
+// Sender is who sent data: an address, and the container that has it where that is known.
+type Sender struct {
+	Addr      netip.Addr
+	Container *Container
+}
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
 type birth struct {
@@ -62,10 +74,14 @@ func (a *Attributor) State(s *decode.State) (*Process, *Resource) {
 		if s.Fresh {        // or now, for none may be seen to
 			r = a.lookUpFD(p, s.TID, s.FD, true)
 		}
-		// Servers hand a connection to a child and close their own end at once, see inherit.
-		if s.Type == schema.Accept || s.Type == schema.Accept4 {
+		// Servers hand a connection to a child and close their own end at once, see inherit; and both ends are told who the
+		// other is by what the first one says.
+		switch s.Type {
+		case schema.Connect:
 			r = a.Resource(p, s.TID, s.FD)
-			p.Container.serves = p.Container.serves || r != nil && r.Kind == SocketKind && r.peerClass != Loopback
+		case schema.Accept, schema.Accept4:
+			r = a.Resource(p, s.TID, s.FD)
+			p.Container.serves = p.Container.serves || r != nil && r.Kind == SocketKind && r.peer.Class != Loopback
 		}
 	case decode.KindListen:
 		p.Container.serves = true
@@ -113,6 +129,7 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 	if parent, ok := a.threads.Get(s.PTID); ok {
 		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
+		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
 		if p.fds == nil {
 			p.fds = inherit(parent)
@@ -154,7 +171,8 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	}
 	p.Exe = string(s.Exe)
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
-	var in groups                         // a runtime or systemd moves the process before it runs the program
+	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
+	var in groups // a runtime or systemd moves the process before it runs the program
 	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
 		p.Container = a.container(in.key())
 	}

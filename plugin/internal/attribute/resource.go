@@ -26,17 +26,17 @@ type Resource struct {
 	Local   netip.AddrPort // of a socket: our end
 	Learned uint64         // when this was last told to the baseline, in minutes since the epoch, kept here for that
 
-	channel   *channel // nil where the other end is not on this machine
-	end       int      // of a channel of two ends: which one this is
-	peer      netip.AddrPort
-	peerClass PeerClass
-	spender   *Process
-	spent     Amounts // of what spender holds, what it has written here
-	taken     uint64  // bytes read of a file that grows unseen
+	channel  *channel // nil where the other end is not on this machine
+	end      int      // of a channel of two ends: which one this is
+	peer     Peer
+	searches int // how often the peer was looked for among the containers
+	spender  *Process
+	spent    Amounts // of what spender holds, what it has written here
+	taken    uint64  // bytes read of a file that grows unseen
 }
 
-// Remote returns a socket's remote end as last seen; NoPeer for anything else.
-func (r *Resource) Remote() (netip.AddrPort, PeerClass) { return r.peer, r.peerClass }
+// Peer returns a socket's remote end as last seen; the zero Peer for anything else.
+func (r *Resource) Peer() Peer { return r.peer }
 
 // File is one file, by device and inode, whichever containers see it under whichever names.
 type File struct {
@@ -161,13 +161,16 @@ func (a *Attributor) newResource(p *Process, fd *FD, fresh bool) *Resource {
 		a.connect(r, p, fd, channelKey{unixSrc: fd.UnixSrc, unixDst: fd.UnixDst})
 	case schema.FDIPv4, schema.FDIPv6:
 		r.Kind, r.Inbound = SocketKind, fd.Flags&schema.FDRoleServer != 0
-		r.peer, r.Local = fd.Dst, fd.Src
-		if r.Inbound {
-			r.peer, r.Local = fd.Src, fd.Dst
+		remote := fd.Dst
+		if r.Local = fd.Src; r.Inbound {
+			remote, r.Local = fd.Src, fd.Dst
 		}
 		a.lives(p.Container, r.Local)
-		if r.peerClass = a.class(r.peer.Addr()); r.peerClass == Loopback || r.peerClass != NoPeer && r.peer.Addr() == r.Local.Addr() {
-			r.peerClass = Loopback // also by the container's own address
+		r.peer = a.peerAt(remote)
+		if r.peer.Class != NoPeer && remote.Addr() == r.Local.Addr() { // the container's own address is as good as 127.0.0.1
+			r.peer.Class = Loopback
+		}
+		if r.peer.Class == Loopback {
 			a.connect(r, p, fd, channelKey{src: fd.Src, dst: fd.Dst})
 		}
 	default:

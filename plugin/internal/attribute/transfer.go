@@ -1,8 +1,6 @@
 package attribute
 
 import (
-	"net/netip"
-
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
 )
@@ -15,8 +13,7 @@ type Transfer struct {
 	Resource  *Resource
 	Write     bool   // from the process to the resource
 	NumBytes  uint64 // never 0
-	Peer      netip.AddrPort
-	PeerClass PeerClass
+	Peer      Peer
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Staged    bool    // of a read: from a file that local bytes were gathered in
 	// HandedOver is, of a read of what another container wrote to a file or into a connection within the machine, that
@@ -63,13 +60,15 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	case PipeKind:
 		a.receive(p, r, io, t)
 	case SocketKind:
-		t.Peer, t.PeerClass = a.peer(r, io)
+		t.Peer = a.peer(r, io)
 		if r.channel != nil {
 			a.receive(p, r, io, t)
 		} else {
 			from := Received
-			if t.PeerClass == External {
+			if t.Peer.Class == External {
 				from = Fetched
+			} else if t.Peer.Remote() {
+				p.Senders.Add(Sender{t.Peer.Addr.Addr(), t.Peer.Container}, io.NumBytes)
 			}
 			p.holds.add(from, io.NumBytes, io.TS, a.cfg.Window)
 		}
@@ -91,7 +90,9 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	}
 	a.collect(p, f, io)
 	stock := f.contents.get(Local, io.TS, m)
-	t.Staged = stock > 0
+	if t.Staged = stock > 0; !t.Staged && f.contents.get(Received, io.TS, m) == 0 { // gathered here, it is no source
+		p.Sources.Add(f.Dir(), io.NumBytes)
+	}
 	if f.Writer != p { // what peers sent in was gathered, too, if it was not just passed on
 		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
 	}
@@ -173,13 +174,13 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: r, Write: true, NumBytes: io.NumBytes}
 	w := a.cfg.Window
 	if r.Kind == SocketKind {
-		t.Peer, t.PeerClass = a.peer(r, io)
+		t.Peer = a.peer(r, io)
 	}
 	if r.spender != p {
 		r.spender, r.spent = p, Amounts{}
 	}
 	spent := &r.spent
-	if t.PeerClass == External {
+	if t.Peer.Class == External {
 		spent = &p.left // the outside is one place, however many connections lead there
 	}
 	for o := range numOrigins {
@@ -229,16 +230,24 @@ func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts)
 	}
 }
 
+// maxSearches is how many transfers of a socket look for its peer among the containers: a peer on the same node shows
+// itself when it accepts, which may be after the first bytes were sent.
+const maxSearches = 8
+
 // peer returns a socket's remote end: the event's own where it names one, as datagrams do, else the connection's.
-func (a *Attributor) peer(r *Resource, io *decode.IO) (netip.AddrPort, PeerClass) {
-	remote := r.peer
+func (a *Attributor) peer(r *Resource, io *decode.IO) Peer {
+	remote := r.peer.Addr
 	if tuple, ok := io.Tuple(); ok {
 		if remote = tuple.Src; io.Op == schema.OpWrite {
 			remote = tuple.Dst
 		}
 	}
-	if remote != r.peer {
-		r.peer, r.peerClass = remote, a.class(remote.Addr())
+	switch {
+	case remote != r.peer.Addr:
+		r.peer = a.peerAt(remote)
+	case r.peer.Class == Cluster && r.searches < maxSearches:
+		r.searches++
+		r.peer = a.peerAt(remote)
 	}
-	return r.peer, r.peerClass
+	return r.peer
 }

@@ -25,7 +25,7 @@ import (
 // Config is the init_config. Keys that are left out have the values of Default.
 type Config struct {
 	Window          string    `json:"window,omitempty" jsonschema:"example=10m" jsonschema_description:"Default window of the staging fields, the reach of staging.phase, and how long a process remembers where it has data from. A duration from 10s to 24h."`
-	Memory          string    `json:"memory,omitempty" jsonschema:"example=24h" jsonschema_description:"How long it is remembered where the data in a file came from: how long staged data may lie before it is sent. A duration from 10s to 168h."`
+	Memory          string    `json:"memory,omitempty" jsonschema:"example=24h" jsonschema_description:"How long it is remembered where the data in a file came from: how long staged data may lie before it is sent, and how far staging.story goes back. A duration from 10s to 168h."`
 	OnceInterval    string    `json:"once_interval,omitempty" jsonschema:"example=10m" jsonschema_description:"How long staging.once stays false for a container and key after it was true. A duration from 1s to 24h."`
 	PhaseBytes      uint64    `json:"phase_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes in the default window that make a step of staging.phase."`
 	PeerBytes       uint64    `json:"peer_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Bytes that a remote peer must send in the default window to count as one of staging.remote_peers."`
@@ -166,11 +166,12 @@ func (c Config) Settings() (Settings, error) {
 			v.bad("project_dirs", name, `a name that starts with "." and has no "/"`)
 		}
 	}
+	memory := v.duration("memory", c.Memory, 10*time.Second, 7*24*time.Hour)
 	s := Settings{
 		Window: w,
 		Attribute: attribute.Config{
 			Window: w,
-			Memory: v.duration("memory", c.Memory, 10*time.Second, 7*24*time.Hour),
+			Memory: memory,
 			Paths: attribute.Paths{
 				Tmp:      v.paths("locations.tmp", c.Locations.Tmp),
 				Shm:      v.paths("locations.shm", c.Locations.Shm),
@@ -190,6 +191,7 @@ func (c Config) Settings() (Settings, error) {
 		},
 		Measure: measure.Config{
 			Window:        w,
+			Memory:        memory,
 			OnceInterval:  v.duration("once_interval", c.OnceInterval, time.Second, window.Max),
 			PhaseBytes:    c.PhaseBytes,
 			PeerBytes:     c.PeerBytes,

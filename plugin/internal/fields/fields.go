@@ -3,10 +3,11 @@ package fields
 
 import (
 	"cmp"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/falcosecurity/plugin-sdk-go/pkg/sdk"
 
@@ -25,14 +26,7 @@ type View struct {
 	Account   *measure.Account
 	Baseline  baseline.View
 	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
-	Peer      netip.AddrPort      // the remote end of the event's transfer; invalid when there is none
-	PeerClass attribute.PeerClass
-	Peers     PeerNamer
-}
-
-// PeerNamer says who a remote end is, empty where that is not known.
-type PeerNamer interface {
-	PeerName(peer netip.AddrPort) string
+	Peer      attribute.Peer      // the remote end of the event's transfer
 }
 
 // ArgKind says what argument a field takes.
@@ -82,6 +76,7 @@ func Catalogue() []Field {
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
 		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote addresses that each sent in at least `peer_bytes` in the window"),
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
+		sum("staging.remote_staged_bytes", measure.RemoteStagedBytes, "Of those, bytes written to staging locations or into archives"),
 		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes that another container wrote, read from files or over a local socket, in the window"),
 		text("staging.handoff_peer", "Workload of the container that wrote them", handoffPeer),
 		text("staging.peer", "Remote address and port of the event's socket", peer),
@@ -92,6 +87,11 @@ func Catalogue() []Field {
 			value: func(v *View) any { return !v.Container.OnHost() },
 		},
 		text("staging.phase", "Furthest step reached in the default window: none, collect, stage, archive or exfiltrate", phase),
+		text("staging.story", "What happened to the data along the chain, in the order it began: collected, received, took over, staged, packed, sent, each with its places and bytes", story),
+		text("staging.top_sources", "Directories that most of the data was read from, with its bytes", topSources),
+		text("staging.top_senders", "Peers that most of the data was received from, with its bytes", topSenders),
+		text("staging.top_archives", "Archives that most of the data was packed into, with its bytes", topArchives),
+		text("staging.top_destinations", "External peers that most of the data was sent to, with its bytes", topDestinations),
 		{
 			Name: "staging.once", Type: "bool", Arg: KeyArg,
 			Desc:  "True the first time it is asked in an interval, per container and key; last in a condition, it makes one alert of many",
@@ -146,7 +146,7 @@ func observed(v *View, m baseline.Metric) (uint64, bool) { return v.Account.Last
 
 // Seen returns the event's value of a dimension, empty when it has none. A peer is known by its name where it has one, for
 // containers change their addresses.
-func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r *attribute.Resource, peer netip.AddrPort, peers PeerNamer) string {
+func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r *attribute.Resource, peer attribute.Peer) string {
 	isFile := r != nil && r.Kind == attribute.FileKind
 	isSocket := r != nil && r.Kind == attribute.SocketKind
 	switch {
@@ -156,10 +156,10 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 		return r.File.Dir()
 	case d == baseline.Mount && isFile:
 		return r.File.Mount
-	case d == baseline.Peer && isSocket && peer.IsValid():
-		return cmp.Or(peers.PeerName(peer), peer.Addr().String())
-	case d == baseline.Port && isSocket && !r.Inbound && peer.IsValid():
-		return strconv.Itoa(int(peer.Port()))
+	case d == baseline.Peer && isSocket && peer.Addr.IsValid():
+		return cmp.Or(peer.Name(), peer.Addr.Addr().String())
+	case d == baseline.Port && isSocket && !r.Inbound && peer.Addr.IsValid():
+		return strconv.Itoa(int(peer.Addr.Port()))
 	case d == baseline.Listen && isSocket && r.Inbound && r.Local.IsValid():
 		return strconv.Itoa(int(r.Local.Port()))
 	case d == baseline.Image:
@@ -170,7 +170,7 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 }
 
 func isNew(v *View, d baseline.Dimension) any {
-	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer, v.Peers)
+	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer)
 	if seen == "" {
 		return nil
 	}
@@ -186,8 +186,26 @@ func sum(name string, m measure.Metric, desc string) Field {
 	}}
 }
 
+// text is a field of text that may hold names that anybody chose; what is no text in them is shown as '?'.
 func text(name, desc string, value func(*View) any) Field {
-	return Field{Name: name, Type: "string", Desc: desc, value: value}
+	return Field{Name: name, Type: "string", Desc: desc, value: func(v *View) any {
+		if s, ok := value(v).(string); ok {
+			return legible(s)
+		}
+		return nil
+	}}
+}
+
+func legible(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func stagingDir(v *View) any { return orNone(v.Account.Dir(v.Now)) }
@@ -207,20 +225,15 @@ func locationBytes(v *View, w time.Duration) any {
 }
 
 func peer(v *View) any {
-	if v.PeerClass == attribute.NoPeer {
+	if v.Peer.Class == attribute.NoPeer {
 		return nil
 	}
-	return v.Peer.String()
+	return v.Peer.Addr.String()
 }
 
-func peerName(v *View) any {
-	if v.PeerClass == attribute.NoPeer {
-		return nil
-	}
-	return orNone(v.Peers.PeerName(v.Peer))
-}
+func peerName(v *View) any { return orNone(v.Peer.Name()) }
 
-func peerClass(v *View) any { return orNone(v.PeerClass.String()) }
+func peerClass(v *View) any { return orNone(v.Peer.Class.String()) }
 
 func handoffPeer(v *View) any {
 	if giver := v.Account.Giver(); giver != nil {
@@ -230,6 +243,16 @@ func handoffPeer(v *View) any {
 }
 
 func phase(v *View) any { return v.Account.Phase(v.Now).String() }
+
+func story(v *View) any { return orNone(v.Account.Story(v.Now)) }
+
+func topSources(v *View) any { return orNone(v.Account.TopSources(v.Now)) }
+
+func topSenders(v *View) any { return orNone(v.Account.TopSenders(v.Now)) }
+
+func topArchives(v *View) any { return orNone(v.Account.TopArchives(v.Now)) }
+
+func topDestinations(v *View) any { return orNone(v.Account.TopDestinations(v.Now)) }
 
 func once(v *View, key string) any { return v.Account.Once(key, v.Now) }
 

@@ -73,6 +73,14 @@ func TestEveryFieldAnswersOnAnEventThatMovedNothing(t *testing.T) {
 	}
 }
 
+func TestNamesThatAreNoTextAreMadeLegible(t *testing.T) {
+	v := newView(t)
+	v.Container.Workload = "shop/\xff\x1b[31m/wëb\n"
+	value, ok := byName(t, "baseline.workload").Value(v, "", false)
+	require.True(t, ok)
+	assert.Equal(t, "shop/??[31m/wëb?", value)
+}
+
 func TestWindowArguments(t *testing.T) {
 	v, f := newView(t), byName(t, "staging.bytes")
 	for _, arg := range []string{"1s", "30s", "5m", "1h", "1h30m", "24h"} {

@@ -20,16 +20,17 @@ import (
 type Metric uint8
 
 const (
-	StagedBytes   Metric = iota // written to files in staging locations
-	StagedFiles                 // distinct files written there
-	Sources                     // distinct files read as data
-	SourceBytes                 // read from them
-	EgressBytes                 // sent over the network, loopback left out
-	ExternalBytes               // of those, to external peers
-	ArchiveBytes                // written to archives, compressed or encrypted files
-	RemotePeers                 // distinct remote addresses that each sent at least PeerBytes
-	RemoteBytes                 // received from remote peers, loopback left out
-	HandoffBytes                // that another container wrote, read from files or over a local socket
+	StagedBytes       Metric = iota // written to files in staging locations
+	StagedFiles                     // distinct files written there
+	Sources                         // distinct files read as data
+	SourceBytes                     // read from them
+	EgressBytes                     // sent over the network, loopback left out
+	ExternalBytes                   // of those, to external peers
+	ArchiveBytes                    // written to archives, compressed or encrypted files
+	RemotePeers                     // distinct remote addresses that each sent at least PeerBytes
+	RemoteBytes                     // received from remote peers, loopback left out
+	RemoteStagedBytes               // of those, written to staging locations or into archives
+	HandoffBytes                    // that another container wrote, read from files or over a local socket
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered         // local bytes written to staging locations
@@ -80,6 +81,7 @@ func (p Phase) String() string {
 // Config is what a Registry needs to know.
 type Config struct {
 	Window        time.Duration // the default window
+	Memory        time.Duration // how long the story goes back
 	OnceInterval  time.Duration // how long Once stays silent
 	PhaseBytes    uint64        // how much data makes a step of the chain
 	PeerBytes     uint64        // how much a remote peer must send in the window to count
@@ -166,6 +168,7 @@ func (r *Registry) Add(t *attribute.Transfer) {
 	if t.HandedOver != nil {
 		a.add(HandoffBytes, t.TS, t.NumBytes)
 		a.giver = t.HandedOver
+		a.took(t)
 	}
 	switch t.Resource.Kind {
 	case attribute.FileKind:
@@ -173,6 +176,10 @@ func (r *Registry) Add(t *attribute.Transfer) {
 			a.fileWritten(t)
 		} else {
 			a.fileRead(t)
+		}
+	case attribute.PipeKind:
+		if t.Write && t.From[attribute.Local] > 0 {
+			a.tell(t)
 		}
 	case attribute.SocketKind:
 		if t.Write {
@@ -192,6 +199,7 @@ type Account struct {
 	peers    map[netip.Addr]*peer
 	giver    *attribute.Container // that wrote what was read last of another container's
 	once     map[string]uint64    // ns since the epoch of the last true answer, by key
+	story    *story               // nil until there is something to tell
 
 	minute baseline.Totals // of the minute that runs
 	silent int             // minutes that ended since something was counted
@@ -241,11 +249,11 @@ type peer struct {
 const maxPeers = 1024
 
 func (a *Account) received(t *attribute.Transfer) {
-	if t.PeerClass == attribute.NoPeer || t.PeerClass == attribute.Loopback {
+	if !t.Peer.Remote() {
 		return
 	}
 	a.add(RemoteBytes, t.TS, t.NumBytes)
-	p, ok := a.peers[t.Peer.Addr()]
+	p, ok := a.peers[t.Peer.Addr.Addr()]
 	if !ok {
 		if a.peers == nil {
 			a.peers = map[netip.Addr]*peer{}
@@ -254,7 +262,7 @@ func (a *Account) received(t *attribute.Transfer) {
 			a.forgetPeers(t.TS)
 		}
 		p = &peer{}
-		a.peers[t.Peer.Addr()] = p
+		a.peers[t.Peer.Addr.Addr()] = p
 	}
 	if t.TS > p.ts+uint64(a.cfg.Window) {
 		*p = peer{}
@@ -310,14 +318,18 @@ func (a *Account) fileWritten(t *attribute.Transfer) {
 		a.add(ArchiveBytes, t.TS, t.NumBytes)
 		a.add(bundled, t.TS, t.From[attribute.Local])
 	}
+	if f.Packed || f.Location != attribute.NoLocation && !f.Location.OwnPlace() {
+		a.add(RemoteStagedBytes, t.TS, t.From[attribute.Received])
+		a.wrote(t)
+	}
 }
 
 func (a *Account) sent(t *attribute.Transfer) {
-	if t.PeerClass == attribute.NoPeer || t.PeerClass == attribute.Loopback {
+	if !t.Peer.Remote() {
 		return
 	}
 	a.add(EgressBytes, t.TS, t.NumBytes)
-	if t.PeerClass != attribute.External {
+	if t.Peer.Class != attribute.External {
 		return
 	}
 	a.add(ExternalBytes, t.TS, t.NumBytes)
@@ -326,7 +338,10 @@ func (a *Account) sent(t *attribute.Transfer) {
 	if !t.Resource.Inbound {
 		n = max(n, t.From[attribute.Staged], t.From[attribute.Piped])
 	}
-	a.add(ExfiltratedBytes, t.TS, n)
+	if n > 0 {
+		a.add(ExfiltratedBytes, t.TS, n)
+		a.exfiltrated(t, n)
+	}
 }
 
 // touch counts a file among the distinct ones by the time it was last touched.

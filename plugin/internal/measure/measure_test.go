@@ -23,7 +23,7 @@ const (
 )
 
 func newRegistry(t testing.TB) *measure.Registry {
-	r, err := measure.New(measure.Config{Window: window, OnceInterval: time.Minute, PhaseBytes: step, PeerBytes: 100, MaxContainers: 16})
+	r, err := measure.New(measure.Config{Window: window, Memory: 24 * time.Hour, OnceInterval: time.Minute, PhaseBytes: step, PeerBytes: 100, MaxContainers: 16})
 	require.NoError(t, err)
 	return r
 }
@@ -41,16 +41,16 @@ func archive(path string, location attribute.Location) *attribute.Resource {
 }
 
 func read(ts, n uint64, r *attribute.Resource) *attribute.Transfer {
-	return &attribute.Transfer{TS: ts, Container: web, Resource: r, NumBytes: n}
+	return &attribute.Transfer{TS: ts, Container: web, Process: &attribute.Process{}, Resource: r, NumBytes: n}
 }
 
 func write(ts, n uint64, r *attribute.Resource, from attribute.Amounts) *attribute.Transfer {
-	return &attribute.Transfer{TS: ts, Container: web, Resource: r, Write: true, NumBytes: n, From: from}
+	return &attribute.Transfer{TS: ts, Container: web, Process: &attribute.Process{}, Resource: r, Write: true, NumBytes: n, From: from}
 }
 
 func send(ts, n uint64, class attribute.PeerClass, inbound bool, from attribute.Amounts) *attribute.Transfer {
 	t := write(ts, n, &attribute.Resource{Kind: attribute.SocketKind, Inbound: inbound}, from)
-	t.Peer, t.PeerClass = netip.MustParseAddrPort("203.0.113.10:443"), class
+	t.Peer = attribute.Peer{Addr: netip.MustParseAddrPort("203.0.113.10:443"), Class: class}
 	return t
 }
 
@@ -106,7 +106,7 @@ func TestReadingBackWhatWasGatheredAddsNoSource(t *testing.T) {
 
 func receive(ts, n uint64, from string, class attribute.PeerClass) *attribute.Transfer {
 	t := read(ts, n, &attribute.Resource{Kind: attribute.SocketKind})
-	t.Peer, t.PeerClass = netip.MustParseAddrPort(from), class
+	t.Peer = attribute.Peer{Addr: netip.MustParseAddrPort(from), Class: class}
 	return t
 }
 

@@ -4,7 +4,6 @@ package pipeline
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,12 +46,11 @@ type Pipeline struct {
 
 // current is what is known of the latest event that was seen, for the fields that are about the event itself.
 type current struct {
-	num       uint64
-	process   *attribute.Process
-	resource  *attribute.Resource
-	fd        int32 // to be looked up when resource is nil; -1 for none
-	peer      netip.AddrPort
-	peerClass attribute.PeerClass
+	num      uint64
+	process  *attribute.Process
+	resource *attribute.Resource
+	fd       int32 // to be looked up when resource is nil; -1 for none
+	peer     attribute.Peer
 }
 
 // New builds a pipeline from an init_config.
@@ -110,7 +108,7 @@ func (p *Pipeline) IO(batch []decode.IO) {
 		if n > 0 {
 			t := &moved[n-1] // of two the one that was written
 			p.current.process, p.current.resource = t.Process, t.Resource
-			p.current.peer, p.current.peerClass = t.Peer, t.PeerClass
+			p.current.peer = t.Peer
 		}
 	}
 }
@@ -136,9 +134,9 @@ func (p *Pipeline) State(s *decode.State) {
 	}
 	switch {
 	case socket != nil:
-		p.current.peer, p.current.peerClass = socket.Remote()
+		p.current.peer = socket.Peer()
 	case resource != nil:
-		p.current.peer, p.current.peerClass = resource.Remote()
+		p.current.peer = resource.Peer()
 	}
 }
 
@@ -172,14 +170,14 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	}
 	if c.resource == nil && c.fd >= 0 {
 		if c.resource = p.attributor.Resource(c.process, tid, c.fd); c.resource != nil {
-			c.peer, c.peerClass = c.resource.Remote()
+			c.peer = c.resource.Peer()
 		}
 		c.fd = -1
 	}
 	p.view = fields.View{
 		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
 		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
-		Resource: c.resource, Peer: c.peer, PeerClass: c.peerClass, Peers: p.attributor,
+		Resource: c.resource, Peer: c.peer,
 	}
 	return true
 }
@@ -197,7 +195,7 @@ func (p *Pipeline) see(t *attribute.Transfer) {
 	r.Learned = minute
 	c := t.Container
 	for _, d := range learnedDimensions {
-		p.baselines.See(c.Workload, c.ID, d, fields.Seen(d, c, t.Process, r, t.Peer, p.attributor))
+		p.baselines.See(c.Workload, c.ID, d, fields.Seen(d, c, t.Process, r, t.Peer))
 	}
 }
 
