@@ -401,6 +401,7 @@ func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
 				assert.Nil(t, read[0].HandedOver)
 			} else {
 				assert.Equal(t, "aaaaaaaaaaaa", read[0].HandedOver.ID)
+				assert.Equal(t, mb, read[0].Handed)
 			}
 			n.write(20, 5, 100, "")
 			answer := n.read(10, 5, 100)
@@ -673,6 +674,13 @@ func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
 	got := n.read(20, 3, mb)
 	require.NotNil(t, got[0].HandedOver)
 	assert.Equal(t, "aaaaaaaaaaaa", got[0].HandedOver.ID)
+	assert.Equal(t, mb, got[0].Handed)
+	n.process(11, 'a') // a log that was not collected from anywhere
+	n.open(11, 4, "/mnt/exchange/log", true)
+	n.write(11, 4, mb, "")
+	n.inos["/mnt/in/log"] = n.inos["/mnt/exchange/log"]
+	n.open(20, 4, "/mnt/in/log", false)
+	assert.Zero(t, n.read(20, 4, mb)[0].Handed)
 	n.socket(20, 5, "203.0.113.10:443", false)
 	sent := n.write(20, 5, mb, "")
 	assert.Equal(t, "bbbbbbbbbbbb", sent.Container.ID)

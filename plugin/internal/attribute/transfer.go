@@ -17,8 +17,9 @@ type Transfer struct {
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Staged    bool    // of a read: from a file that local bytes were gathered in
 	// HandedOver is, of a read of what another container wrote to a file or into a connection within the machine, that
-	// container.
+	// container; Handed of the bytes are staged or packed data, or collected data that came over a connection.
 	HandedOver *Container
+	Handed     uint64
 }
 
 // Transfers attributes one event that moved bytes. It fills out and returns how many of it: two where bytes moved from
@@ -103,6 +104,9 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		return
 	}
 	f.given.add(Local, gathered, io.TS, m)
+	if t.HandedOver != nil && (f.Packed || f.Location.scratch()) {
+		t.Handed = gathered
+	}
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := f.Writer == p && f.Location.OwnPlace()
 	if f.Packed && (!itsOwn || f.Location != Volume) {
@@ -158,7 +162,9 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
 func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	w, f := a.cfg.Window, r.receives()
 	if f.passed > 0 {
-		t.HandedOver = p.Container.from(f.giver)
+		if t.HandedOver = p.Container.from(f.giver); t.HandedOver != nil {
+			t.Handed = share(io.NumBytes, f.carries.get(Local, io.TS, w), f.passed)
+		}
 	}
 	for o := range Piped {
 		p.holds.add(o, share(io.NumBytes, f.carries.get(o, io.TS, w), f.passed), io.TS, w)

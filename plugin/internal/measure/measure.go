@@ -31,6 +31,7 @@ const (
 	RemoteBytes                     // received from remote peers, loopback left out
 	RemoteStagedBytes               // of those, written to staging locations or into archives
 	HandoffBytes                    // that another container wrote, read from files or over a local socket
+	HandedBytes                     // of those, bytes of staged or packed data, and of collected data over a socket
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered         // local bytes written to staging locations
@@ -167,6 +168,7 @@ func (r *Registry) Add(t *attribute.Transfer) {
 	a := r.Account(t.Container)
 	if t.HandedOver != nil {
 		a.add(HandoffBytes, t.TS, t.NumBytes)
+		a.add(HandedBytes, t.TS, t.Handed)
 		a.giver = t.HandedOver
 		a.took(t)
 	}
