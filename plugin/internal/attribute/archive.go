@@ -85,6 +85,20 @@ func noisy(head []byte) bool {
 	return differ >= noise
 }
 
+// encoded reports whether bytes are of the alphabets that binary data is written as text in: base64 in both variants, base32
+// and hexadecimal, in lines or not. Text has spaces and punctuation.
+func encoded(head []byte) bool {
+	for _, c := range head {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '+' || c == '/' || c == '-' || c == '_' || c == '=' || c == '\r' || c == '\n':
+		default:
+			return false
+		}
+	}
+	return len(head) == decode.HeadSize
+}
+
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' || c > '~' {

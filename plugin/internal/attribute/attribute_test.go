@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -621,17 +622,36 @@ func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
 	assert.Equal(t, attribute.Shm, moved[1].Resource.File.Location)
 }
 
-func TestPartsAndCopiesOfAnArchiveAreArchives(t *testing.T) {
-	n := newNode(t)
-	n.process(10, 'a')
-	n.copy(10, "/srv/data", "/tmp/all", 4*mb, "\x28\xb5\x2f\xfd")
-	n.process(11, 'a')
-	n.open(11, 3, "/tmp/all", false)
-	for i, name := range []string{"/tmp/aa", "/tmp/ab", "/tmp/ac"} {
-		n.read(11, 3, mb)
-		n.open(11, 4, name, true)
-		part := n.write(11, 4, mb, "the middle of something")
-		assert.True(t, part.Resource.File.Packed, "part %d", i)
+func TestPartsAndCopiesOfAnArchiveAreArchivesAndWhatComesOutOfOneIsNot(t *testing.T) {
+	random := make([]byte, 64)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	for _, test := range []struct {
+		name string
+		op   schema.Op
+		head string
+		want bool
+	}{
+		{"a part", schema.OpWrite, string(random), true},
+		{"base64 of it", schema.OpWrite, base64.StdEncoding.EncodeToString(random)[:64], true},
+		{"a copy inside the kernel", schema.OpMove, "", true},
+		{"a document from it", schema.OpWrite, "%PDF-1.7" + string(random), false},
+		{"a table from it", schema.OpWrite, strings.Repeat("id,name,address\n", 4), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.copy(10, "/srv/data", "/tmp/all", 4*mb, "\x28\xb5\x2f\xfd")
+			n.process(11, 'a')
+			n.open(11, 3, "/tmp/all", false)
+			for _, name := range []string{"/srv/aa", "/srv/ab", "/srv/ac"} {
+				n.open(11, 4, name, true)
+				if test.op == schema.OpWrite {
+					n.read(11, 3, mb)
+				}
+				moved := n.io(test.op, 11, map[schema.Op]int32{schema.OpWrite: 4, schema.OpMove: 3}[test.op], 4, mb, test.head)
+				assert.Equal(t, test.want, moved[len(moved)-1].Resource.File.Packed, name)
+			}
+		})
 	}
 }
 
@@ -675,7 +695,7 @@ func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
 	require.NotNil(t, got[0].HandedOver)
 	assert.Equal(t, "aaaaaaaaaaaa", got[0].HandedOver.ID)
 	assert.Equal(t, mb, got[0].Handed)
-	n.process(11, 'a') // a log that was not collected from anywhere
+	n.process(11, 'a') // a log that was not collected anywhere
 	n.open(11, 4, "/mnt/exchange/log", true)
 	n.write(11, 4, mb, "")
 	n.inos["/mnt/in/log"] = n.inos["/mnt/exchange/log"]

@@ -16,8 +16,9 @@ type Transfer struct {
 	Peer      Peer
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Staged    bool    // of a read: from a file that local bytes were gathered in
+	Found     uint64  // of a read: bytes of the file that nobody was seen to write
 	// HandedOver is, of a read of what another container wrote to a file or into a connection within the machine, that
-	// container; Handed of the bytes are staged or packed data, or collected data that came over a connection.
+	// container; Handed of the bytes are data that was staged, packed or piped.
 	HandedOver *Container
 	Handed     uint64
 }
@@ -81,7 +82,7 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 		return
 	}
-	a.discover(r, io)
+	t.Found = a.discover(r, io)
 	if f.Size > 0 {
 		t.HandedOver = p.Container.from(f.Container)
 	}
@@ -117,22 +118,22 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	}
 }
 
-// discover books what is read of a file that was made while it was watched but that nothing was seen to be written to: it
+// discover books and returns what is read of a file that was made while it was watched but that nothing was seen to be written to: it
 // came in through a mapping of the file, or by io_uring. Who did that made it from data that was collected, as far as anybody
 // can tell.
-func (a *Attributor) discover(r *Resource, io *decode.IO) {
+func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 	f := r.File
 	if !f.whole || f.Size > 0 && !f.unseen {
-		return
+		return 0
 	}
 	if !f.unseen {
 		f.unseen, f.Packed = true, packed(io.Head(), io.NumBytes)
 	}
 	r.taken += io.NumBytes
-	if grown := r.taken - min(r.taken, f.Size); grown > 0 {
-		f.Size += grown
-		f.contents.add(Local, grown, io.TS, a.cfg.Memory)
-	}
+	grown := r.taken - min(r.taken, f.Size)
+	f.Size += grown
+	f.contents.add(Local, grown, io.TS, a.cfg.Memory)
+	return grown
 }
 
 // maxGiven is how often a file's staged bytes count as taken while they are remembered: once, and once more for a second try.
@@ -163,7 +164,8 @@ func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer
 	w, f := a.cfg.Window, r.receives()
 	if f.passed > 0 {
 		if t.HandedOver = p.Container.from(f.giver); t.HandedOver != nil {
-			t.Handed = share(io.NumBytes, f.carries.get(Local, io.TS, w), f.passed)
+			staged := max(f.carries.get(Staged, io.TS, w), f.carries.get(Packed, io.TS, w), f.carries.get(Piped, io.TS, w))
+			t.Handed = share(io.NumBytes, staged, f.passed)
 		}
 	}
 	for o := range Piped {
@@ -202,8 +204,9 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		p.lastFile = r
 		f := r.File
 		if f.Size == 0 {
-			// By its own first bytes, or as a copy or a part of an archive.
-			f.Packed = packed(io.Head(), io.NumBytes) || t.From[Packed] > io.NumBytes/2
+			// By its own first bytes, or as a copy or a part of an archive; what comes out of one is none.
+			f.Packed = packed(io.Head(), io.NumBytes) ||
+				t.From[Packed] > io.NumBytes/2 && (io.Op == schema.OpMove || noisy(io.Head()) || encoded(io.Head()))
 			f.deployed = !p.Container.serves
 		}
 		if !f.sampled && len(io.Head()) == decode.HeadSize {

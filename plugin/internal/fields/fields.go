@@ -78,7 +78,7 @@ func Catalogue() []Field {
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
 		sum("staging.remote_staged_bytes", measure.RemoteStagedBytes, "Of those, bytes written to staging locations or into archives"),
 		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes that another container wrote, read from files or over a local socket, in the window"),
-		sum("staging.handed_bytes", measure.HandedBytes, "Of those, bytes of staged or packed data, and of collected data that came over a socket"),
+		sum("staging.handed_bytes", measure.HandedBytes, "Of those, bytes that had been staged, packed or piped from program to program"),
 		text("staging.handoff_peer", "Workload of the container that wrote them", handoffPeer),
 		text("staging.peer", "Remote address and port of the event's socket", peer),
 		text("staging.peer_name", "Who that is where it is known: the workload of a container of this node, metadata-service, credential-service or node-local-dns", peerName),

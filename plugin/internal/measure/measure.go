@@ -31,7 +31,7 @@ const (
 	RemoteBytes                     // received from remote peers, loopback left out
 	RemoteStagedBytes               // of those, written to staging locations or into archives
 	HandoffBytes                    // that another container wrote, read from files or over a local socket
-	HandedBytes                     // of those, bytes of staged or packed data, and of collected data over a socket
+	HandedBytes                     // of those, bytes that had been staged, packed or piped
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered         // local bytes written to staging locations
@@ -231,6 +231,11 @@ func (a *Account) tally(m Metric, n uint64) {
 
 func (a *Account) fileRead(t *attribute.Transfer) {
 	f := t.Resource.File
+	if t.Found > 0 { // told now, for it was not seen then
+		w := *t
+		w.Write, w.NumBytes, w.From = true, t.Found, attribute.Amounts{attribute.Local: t.Found}
+		a.fileWritten(&w)
+	}
 	// Reading back what was gathered here adds no source.
 	if f.Runtime || t.Staged {
 		return

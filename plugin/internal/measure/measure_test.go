@@ -110,6 +110,18 @@ func receive(ts, n uint64, from string, class attribute.PeerClass) *attribute.Tr
 	return t
 }
 
+func TestWhatEnteredAFileUnseenIsStagedWhenItIsRead(t *testing.T) {
+	r := newRegistry(t)
+	found := read(start, 2*step, file("/dev/shm/.m/blob", attribute.Hidden))
+	found.Staged, found.Found = true, 2*step
+	r.Add(found)
+	a := r.Account(web)
+	assert.Equal(t, 2*step, a.Sum(measure.StagedBytes, start, window))
+	assert.Equal(t, measure.Stage, a.Phase(start))
+	assert.Equal(t, "/dev/shm/.m", a.Dir(start))
+	assert.Zero(t, a.Sum(measure.SourceBytes, start, window))
+}
+
 func TestFanIn(t *testing.T) {
 	r := newRegistry(t)
 	a := r.Account(web)
