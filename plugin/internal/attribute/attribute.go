@@ -52,6 +52,7 @@ type Attributor struct {
 	table      Table
 	threads    *freelru.LRU[int64, *Process]
 	files      *freelru.LRU[fileKey, *File]
+	written    *freelru.LRU[uint64, *File] // by inode alone, see file
 	containers *freelru.LRU[string, *Container]
 	channels   *freelru.LRU[channelKey, *channel]
 	addresses  *freelru.LRU[netip.Addr, home]
@@ -73,6 +74,8 @@ const (
 	maxChannels = 8192
 	// maxEndpoints bounds the sockets that a peer is recognised by.
 	maxEndpoints = 16384
+	// maxWritten bounds the written files that a descriptor without a device is recognised by.
+	maxWritten = 16384
 )
 
 // New makes an Attributor that asks table about what events did not tell.
@@ -84,6 +87,9 @@ func New(cfg Config, table Table) (*Attributor, error) {
 		return nil, err
 	}
 	if a.files, err = newLRU[fileKey, *File](seed, cfg.MaxFiles); err != nil {
+		return nil, err
+	}
+	if a.written, err = newLRU[uint64, *File](seed, maxWritten); err != nil {
 		return nil, err
 	}
 	if a.containers, err = newLRU[string, *Container](seed, cfg.MaxContainers); err != nil {

@@ -684,6 +684,42 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 	}
 }
 
+func TestDescriptorsWithoutADeviceAreMatchedByInodeAndName(t *testing.T) {
+	for _, test := range []struct {
+		name, path string
+		want       uint64
+	}{
+		{"sent over a socket", "/shared/.b", mb},
+		{"under another mount", "/mnt/other/.b", mb},
+		{"another file with the same inode number", "/tmp/unrelated", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.process(20, 'b')
+			n.copy(10, "/srv/data", "/shared/.b", mb, "\x1f\x8b")
+			n.table.fds[20][5] = attribute.FD{Type: schema.FDFileV2, Name: test.path, Ino: n.inos["/shared/.b"]} // as read from /proc
+			n.socket(20, 6, "203.0.113.10:443", false)
+			n.read(20, 5, mb)
+			assert.Equal(t, test.want, n.write(20, 6, mb, "").From[attribute.Packed])
+		})
+	}
+	t.Run("open before the engine started", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		n.open(10, 3, "/srv/data", false)
+		n.inos["/var/tmp/.b"] = 77
+		n.table.fds[10][4] = attribute.FD{Type: schema.FDFileV2, Name: "/var/tmp/.b", Ino: 77}
+		n.read(10, 3, mb)
+		n.write(10, 4, mb, "\x1f\x8b")
+		n.process(11, 'a')
+		n.open(11, 5, "/var/tmp/.b", false)
+		n.socket(11, 6, "203.0.113.10:443", false)
+		n.read(11, 5, mb)
+		assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.Packed])
+	})
+}
+
 func TestAFileHandedFromOneContainerToAnotherKeepsItsOrigin(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')

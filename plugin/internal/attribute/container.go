@@ -27,9 +27,10 @@ type Container struct {
 	ownNetwork bool // has addresses of its own, not the node's
 }
 
-// from returns the container that something comes from, nil where that is c itself or both are the host.
+// from returns the other container that something comes from, nil where that is c itself or the host, which gives every
+// container its configuration.
 func (c *Container) from(giver *Container) *Container {
-	if giver == c || giver.OnHost() && c.OnHost() {
+	if giver == c || giver.OnHost() {
 		return nil
 	}
 	return giver

@@ -46,6 +46,8 @@ type File struct {
 	Runtime  bool   // part of what programs need to run, and not written while it was watched
 	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
+	dev       uint32
+	ino       uint64
 	Container *Container // that wrote it last, or made it
 	Writer    *Process   // likewise
 	Size      uint64     // bytes written while it was watched
@@ -217,13 +219,15 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 	}
 	f, ok := a.files.Get(key)
 	if !ok {
-		f = &File{}
+		if f = a.sameFile(fd); f == nil {
+			f = &File{dev: fd.Dev, ino: fd.Ino}
+		}
 		if a.files.Add(key, f) {
 			a.Stats.FilesEvicted.Add(1)
 		}
 	}
 	if fresh { // an inode number may be used again, and what was in an emptied file is gone
-		*f = File{whole: true, Container: p.Container, Writer: p, Read: f.Read, Written: f.Written}
+		*f = File{dev: fd.Dev, ino: fd.Ino, whole: true, Container: p.Container, Writer: p, Read: f.Read, Written: f.Written}
 	}
 	if f.Path != fd.Name {
 		f.Path = strings.Clone(fd.Name) // the table's string does not last
@@ -243,3 +247,16 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 	f.Runtime = f.Size == 0 && f.Location != Memfd && a.cfg.Paths.runtime(f.Path)
 	return f
 }
+
+// sameFile finds a written file that a descriptor names without the device, or that was written through one which did. The
+// engine does not know the device of descriptors that it read from /proc: those from before it started, and those that a
+// process was sent over a Unix socket.
+func (a *Attributor) sameFile(fd *FD) *File {
+	f, ok := a.written.Get(fd.Ino)
+	if !ok || fd.Dev != 0 && f.dev != 0 || baseName(f.Path) != baseName(fd.Name) {
+		return nil
+	}
+	return f
+}
+
+func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -208,6 +208,9 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 			f.Packed = packed(io.Head(), io.NumBytes) ||
 				t.From[Packed] > io.NumBytes/2 && (io.Op == schema.OpMove || noisy(io.Head()) || encoded(io.Head()))
 			f.deployed = !p.Container.serves
+			if f.ino != 0 {
+				a.written.Add(f.ino, f)
+			}
 		}
 		if !f.sampled && len(io.Head()) == decode.HeadSize {
 			f.sampled = true
