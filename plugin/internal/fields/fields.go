@@ -74,7 +74,7 @@ func Catalogue() []Field {
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
 		sum("staging.exfiltrated_bytes", measure.ExfiltratedBytes, "Of those, bytes that were staged, packed or piped from program to program before"),
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
-		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote addresses that each sent in at least `peer_bytes` in the window"),
+		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote peers, containers of this node and other addresses, that each sent in at least `peer_bytes` in the window"),
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
 		sum("staging.remote_staged_bytes", measure.RemoteStagedBytes, "Of those, bytes written to staging locations or into archives"),
 		sum("staging.handoff_bytes", measure.HandoffBytes, "Bytes that another container wrote, read from files or over a local socket, in the window"),

@@ -27,7 +27,7 @@ const (
 	EgressBytes                     // sent over the network, loopback left out
 	ExternalBytes                   // of those, to external peers
 	ArchiveBytes                    // written to archives, compressed or encrypted files
-	RemotePeers                     // distinct remote addresses that each sent at least PeerBytes
+	RemotePeers                     // distinct remote peers that each sent at least PeerBytes
 	RemoteBytes                     // received from remote peers, loopback left out
 	RemoteStagedBytes               // of those, written to staging locations or into archives
 	HandoffBytes                    // that another container wrote, read from files or over a local socket
@@ -198,7 +198,7 @@ type Account struct {
 	counters [numMetrics]*window.Counter             // nil until there is something to count
 	located  [attribute.NumLocations]*window.Counter // StagedBytes by location, likewise
 	dirs     topDirs
-	peers    map[netip.Addr]*peer
+	peers    map[sender]*peer
 	giver    *attribute.Container // that wrote what was read last of another container's
 	once     map[string]uint64    // ns since the epoch of the last true answer, by key
 	story    *story               // nil until there is something to tell
@@ -244,15 +244,21 @@ func (a *Account) fileRead(t *attribute.Transfer) {
 	a.touch(Sources, &f.Read, t)
 }
 
-// peer is what one remote address sent.
+// sender tells remote peers apart: by container where it is known, which may have several addresses, else by address.
+type sender struct {
+	container *attribute.Container
+	addr      netip.Addr
+}
+
+// peer is what one sender sent.
 type peer struct {
 	numBytes uint64
 	ts       uint64 // ns since the epoch of the last byte
 	counted  uint64 // ns since the epoch: when it was last counted as distinct; 0 for not
 }
 
-// maxPeers bounds the addresses that are told apart. Of more than that the count goes on, but an address that comes back
-// may count again.
+// maxPeers bounds the senders that are told apart. Of more than that the count goes on, but one that comes back may count
+// again.
 const maxPeers = 1024
 
 func (a *Account) received(t *attribute.Transfer) {
@@ -260,17 +266,7 @@ func (a *Account) received(t *attribute.Transfer) {
 		return
 	}
 	a.add(RemoteBytes, t.TS, t.NumBytes)
-	p, ok := a.peers[t.Peer.Addr.Addr()]
-	if !ok {
-		if a.peers == nil {
-			a.peers = map[netip.Addr]*peer{}
-		}
-		if len(a.peers) >= maxPeers {
-			a.forgetPeers(t.TS)
-		}
-		p = &peer{}
-		a.peers[t.Peer.Addr.Addr()] = p
-	}
+	p := a.sender(t)
 	if t.TS > p.ts+uint64(a.cfg.Window) {
 		*p = peer{}
 	}
@@ -291,11 +287,37 @@ func (a *Account) received(t *attribute.Transfer) {
 	}
 }
 
+// sender returns what the sender of a transfer sent. One whose container was not known at first keeps its count.
+func (a *Account) sender(t *attribute.Transfer) *peer {
+	unnamed := sender{addr: t.Peer.Addr.Addr()}
+	key := unnamed
+	if t.Peer.Container != nil {
+		key = sender{container: t.Peer.Container}
+	}
+	p, ok := a.peers[key]
+	if ok {
+		return p
+	}
+	if p, ok = a.peers[unnamed]; ok {
+		delete(a.peers, unnamed)
+	} else {
+		p = &peer{}
+	}
+	if a.peers == nil {
+		a.peers = map[sender]*peer{}
+	}
+	if len(a.peers) >= maxPeers {
+		a.forgetPeers(t.TS)
+	}
+	a.peers[key] = p
+	return p
+}
+
 // forgetPeers makes room: those that sent nothing for a window go, and if that is none, all do.
 func (a *Account) forgetPeers(now uint64) {
-	for addr, p := range a.peers {
+	for key, p := range a.peers {
 		if now > p.ts+uint64(a.cfg.Window) {
-			delete(a.peers, addr)
+			delete(a.peers, key)
 		}
 	}
 	if len(a.peers) >= maxPeers {

@@ -146,6 +146,19 @@ func TestFanIn(t *testing.T) {
 	assert.EqualValues(t, 5002, a.Sum(measure.RemotePeers, now, window))
 }
 
+func TestAContainerIsOnePeerWhateverItsAddress(t *testing.T) {
+	r := newRegistry(t)
+	a := r.Account(web)
+	db := &attribute.Container{ID: "db"}
+	r.Add(receive(start, 500, "10.0.0.1:1000", attribute.Cluster)) // not known yet
+	for _, addr := range []string{"10.0.0.1:1000", "[fd00::1]:1000"} {
+		named := receive(start, 500, addr, attribute.ContainerPeer)
+		named.Peer.Container = db
+		r.Add(named)
+	}
+	assert.EqualValues(t, 1, a.Sum(measure.RemotePeers, start, window))
+}
+
 func TestWhatAnotherContainerWroteIsHandedOver(t *testing.T) {
 	r := newRegistry(t)
 	api := &attribute.Container{ID: "api"}
