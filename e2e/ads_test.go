@@ -262,7 +262,7 @@ func TestTuningInDocumentsLoadsAfterTheBundle(t *testing.T) {
 	}
 	plain, err := ruleset.Parse(bundle...)
 	require.NoError(t, err)
-	workloads := regexp.MustCompile(` and not baseline\.workload in \([^()]+\)`)
+	workloads := regexp.MustCompile(`\)? and not baseline\.workload in \([^()]+\)`)
 	for _, r := range plain.Rules() {
 		t.Run(r.Name, func(t *testing.T) {
 			snippets := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readADS(t, r.Name).sections["False Positives"], -1)
