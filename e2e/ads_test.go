@@ -103,6 +103,7 @@ func TestDocumentsSayWhatTheRuleDoes(t *testing.T) {
 			}
 			for _, tag := range r.Tags {
 				if tactic, ok := strings.CutPrefix(tag, "mitre_"); ok {
+					tactic = strings.ReplaceAll(tactic, "_", " ")
 					assert.Contains(t, strings.ToLower(bullet(doc.sections["Categorization"], "Tactic: ")), tactic)
 				} else if regexp.MustCompile(`^T\d`).MatchString(tag) {
 					tagged = append(tagged, tag)
@@ -261,6 +262,7 @@ func TestTuningInDocumentsLoadsAfterTheBundle(t *testing.T) {
 	}
 	plain, err := ruleset.Parse(bundle...)
 	require.NoError(t, err)
+	workloads := regexp.MustCompile(`\)? and not baseline\.workload in \([^()]+\)`)
 	for _, r := range plain.Rules() {
 		t.Run(r.Name, func(t *testing.T) {
 			snippets := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readADS(t, r.Name).sections["False Positives"], -1)
@@ -274,10 +276,11 @@ func TestTuningInDocumentsLoadsAfterTheBundle(t *testing.T) {
 					require.True(t, ok)
 					if tuned.Name == r.Name {
 						assert.NotEqual(t, before.Filter, tuned.Filter, "it changes nothing")
-						// What is asked after staging.once has spent the container's alert by then.
+						// What is asked after staging.once has spent the container's alert by then, which does no harm where whole
+						// workloads are left out.
 						_, after, _ := strings.Cut(tuned.Filter, "staging.once[")
 						_, asked, _ := strings.Cut(before.Filter, "staging.once[")
-						assert.Equal(t, asked, after, "it is asked too late")
+						assert.Equal(t, asked, workloads.ReplaceAllString(after, ""), "it is asked too late")
 					} else {
 						assert.Equal(t, before.Filter, tuned.Filter, "it changes another rule")
 					}
