@@ -78,7 +78,7 @@ var priorityColours = map[string]text.Colors{
 // container names the container of an alert as well as the alert knows it.
 func container(a alert.Alert) string {
 	for _, field := range []string{"baseline.workload", "container.name", "container.id"} {
-		if name, ok := a.OutputFields[field].(string); ok && name != "" && name != "<NA>" {
+		if name, ok := a.OutputFields[field].(string); ok && name != "" {
 			return name
 		}
 	}
