@@ -12,8 +12,8 @@ import (
 )
 
 // Follow reads a file that Falco's file_output writes, from its beginning, and goes on as it grows. It goes on, too, when the
-// file is rotated, by renaming or by truncating. It looks at the file's size, which works on every file system; what is
-// truncated and written beyond its old size between two looks is taken for growth.
+// file is rotated, by renaming or by truncating. It looks at the file now and then, which works on every file system. What it
+// cannot see is a file that was truncated and grew beyond its old size, or was rotated twice, between two looks.
 type Follow struct {
 	Path     string
 	Interval time.Duration // between two looks; DefaultInterval where it is zero
