@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/profile"
 )
 
 // alertTable prints alerts for people.
@@ -39,28 +40,95 @@ func (t alertTable) show(capture string, alerts []alert.Alert) error {
 	if _, err := fmt.Fprintf(t.w, "%s: %s\n", filepath.Base(capture), count); err != nil || len(alerts) == 0 {
 		return err
 	}
+	tw := alertColumns()
+	tw.AppendHeader(alertHeader)
+	for _, a := range alerts {
+		tw.AppendRow(t.row(a))
+	}
+	_, err := fmt.Fprintln(t.w, tw.Render())
+	return err
+}
+
+// alertHeader are the columns of alerts.
+var alertHeader = table.Row{"time", "priority", "rule", "container", "volumes"}
+
+// alertColumns is a table of columns alone: no lines, no trailing spaces.
+func alertColumns() table.Writer {
 	tw := table.NewWriter()
 	tw.SetStyle(table.StyleLight)
 	tw.Style().Options = table.OptionsNoBordersAndSeparators
 	tw.Style().Box.PaddingLeft, tw.Style().Box.PaddingRight = "", "  "
 	tw.SuppressTrailingSpaces()
 	tw.Style().Format.Header = text.FormatUpper
-	tw.AppendHeader(table.Row{"time", "priority", "rule", "container", "volumes"})
-	for _, a := range alerts {
-		priority := a.Priority
-		if t.colour {
-			priority = priorityColours[a.Priority].Sprint(priority)
-		}
-		tw.AppendRow(table.Row{
-			a.Time.UTC().Format("2006-01-02 15:04:05.000"),
-			priority,
-			a.Rule,
-			container(a),
-			strings.Join(volumes(a), "  "),
-		})
+	return tw
+}
+
+// row is an alert in the columns of alertHeader. What comes of the system that was watched is escaped where a terminal could
+// take it for a command.
+func (t alertTable) row(a alert.Alert) table.Row {
+	return table.Row{
+		a.Time.UTC().Format("2006-01-02 15:04:05.000"),
+		t.priority(a.Priority),
+		profile.Printable(a.Rule),
+		profile.Printable(container(a)),
+		strings.Join(volumes(a), "  "),
 	}
-	_, err := fmt.Fprintln(t.w, tw.Render())
+}
+
+// priority is a priority in its colour.
+func (t alertTable) priority(p string) string {
+	if !t.colour {
+		return profile.Printable(p)
+	}
+	return priorityColours[p].Sprint(profile.Printable(p))
+}
+
+// alertStream prints alerts for people as they come, in the columns of alertTable.
+type alertStream struct {
+	table  alertTable
+	widths []int // of the columns so far, so that they stay where they are
+}
+
+func newAlertStream(con console) *alertStream {
+	return &alertStream{table: newAlertTable(con)}
+}
+
+// alertWidths are what most alerts need: Falco's longest priority, the longest rule here, a workload.
+var alertWidths = []int{len("2006-01-02 15:04:05.000"), len("Informational"), len("Volume to New Destination from Container"), 24}
+
+const (
+	maxAlertWidth   = 64  // of a column; one longer name is not worth a wide column for all that follow
+	maxAlertMessage = 160 // characters of an alert's text; json has all of it
+)
+
+func (s *alertStream) show(a alert.Alert) error {
+	tw := alertColumns()
+	if s.widths == nil {
+		s.widths = slices.Clone(alertWidths)
+		tw.AppendHeader(alertHeader)
+	}
+	row := s.table.row(a)
+	var columns []table.ColumnConfig
+	for i := range s.widths {
+		s.widths[i] = min(max(s.widths[i], text.StringWidthWithoutEscSequences(row[i].(string))), maxAlertWidth)
+		columns = append(columns, table.ColumnConfig{Number: i + 1, WidthMin: s.widths[i]})
+	}
+	tw.SetColumnConfigs(columns)
+	if row[len(row)-1] == "" {
+		row[len(row)-1] = message(a) // of a rule that shows no volumes
+	}
+	tw.AppendRow(row)
+	_, err := fmt.Fprintln(s.table.w, tw.Render())
 	return err
+}
+
+// message is the alert's text without the time and the priority that Falco puts before it.
+func message(a alert.Alert) string {
+	_, shown, ok := strings.Cut(a.Output, ": "+a.Priority+" ")
+	if !ok {
+		shown = a.Output
+	}
+	return text.Snip(profile.Printable(shown), maxAlertMessage, "…")
 }
 
 // priorityColours are the colours of a terminal, loud for what wakes a person.
@@ -78,7 +146,7 @@ var priorityColours = map[string]text.Colors{
 // container names the container of an alert as well as the alert knows it.
 func container(a alert.Alert) string {
 	for _, field := range []string{"baseline.workload", "container.name", "container.id"} {
-		if name, ok := a.OutputFields[field].(string); ok && name != "" && name != "<NA>" {
+		if name, ok := a.OutputFields[field].(string); ok && name != "" {
 			return name
 		}
 	}
@@ -113,7 +181,7 @@ func volumes(a alert.Alert) []string {
 			continue
 		}
 		if numBytes, ok := volume(a.OutputFields[field]); ok {
-			out = append(out, field+" "+humanize.IBytes(numBytes))
+			out = append(out, profile.Printable(field)+" "+humanize.IBytes(numBytes))
 		}
 	}
 	return out

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
-// plugin that `make build` built. Scripts that replay begin with [!engine] skip: they need the plugin and an engine, which
+// plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the plugin and an engine, which
 // is downloaded once into the user's cache.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../..")
@@ -36,8 +36,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PLUGIN", plugin)
 			env.Setenv("XDG_CACHE_HOME", cache)
 			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
-			return nil
+			addr, err := freeAddress()
+			env.Setenv("ADDR", addr)
+			return err
 		},
+		Cmds: watchCommands,
 		Condition: func(cond string) (bool, error) {
 			if cond != "engine" {
 				return false, errors.New("unknown condition: write engine")

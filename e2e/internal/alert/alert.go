@@ -5,6 +5,7 @@ package alert
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -26,6 +27,9 @@ type Alert struct {
 
 // FieldEventNumber is the output field that engines add to every alert: the event's number in the capture, from 1.
 const FieldEventNumber = "evt.num"
+
+// NoValue is how Falco writes a field without a value as text. In JSON it is null as a rule; both are read as nil.
+const NoValue = "<NA>"
 
 // timeLayout is Falco's: UTC, always nine digits of a second. RFC3339Nano would cut trailing zeros.
 const timeLayout = "2006-01-02T15:04:05.000000000Z"
@@ -78,6 +82,14 @@ func (a *Alert) UnmarshalJSON(data []byte) error {
 	var w wire
 	if err := dec.Decode(&w); err != nil {
 		return err
+	}
+	if w.Rule == "" {
+		return errors.New("it names no rule")
+	}
+	for field, value := range w.OutputFields {
+		if value == NoValue {
+			w.OutputFields[field] = nil
+		}
 	}
 	t, err := time.Parse(time.RFC3339Nano, w.Time)
 	if err != nil {

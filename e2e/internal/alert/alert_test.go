@@ -52,3 +52,20 @@ func TestAlertOfAnotherTimeFormatIsRefused(t *testing.T) {
 	var a alert.Alert
 	assert.ErrorContains(t, json.Unmarshal([]byte(`{"rule":"r","time":"17:02:23"}`), &a), "read the alert's time")
 }
+
+func TestAFieldWithoutAValueIsNilHoweverItIsWritten(t *testing.T) {
+	var a alert.Alert
+	require.NoError(t, json.Unmarshal([]byte(`{"rule":"r","time":"2026-11-23T17:02:23Z","output_fields":{"a":null,"b":"<NA>","c":""}}`), &a))
+	assert.Equal(t, map[string]any{"a": nil, "b": nil, "c": ""}, a.OutputFields)
+}
+
+func TestJSONWithoutARuleIsNoAlert(t *testing.T) {
+	var a alert.Alert
+	assert.EqualError(t, json.Unmarshal([]byte(`{"time":"2026-11-23T17:02:23Z","message":"started"}`), &a), "it names no rule")
+}
+
+func TestKeysThatAlertHasNoPlaceForArePassedOver(t *testing.T) {
+	var a alert.Alert
+	require.NoError(t, json.Unmarshal([]byte(`{"uuid":"x","rule":"r","time":"2026-11-23T17:02:23Z","message":"m","later":{"k":[1]}}`), &a))
+	assert.Equal(t, alert.Alert{Rule: "r", Time: time.Date(2026, 11, 23, 17, 2, 23, 0, time.UTC)}, a)
+}

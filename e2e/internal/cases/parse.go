@@ -34,27 +34,12 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 // exist. The error joins all that is wrong with the file, one line for each, in the order of the file.
 func Parse(file string, source []byte) ([]Case, error) {
 	d := decoder{file: file}
-	parsed, err := parser.ParseBytes(source, 0)
+	nodes, err := d.caseNodes(source)
 	if err != nil {
-		var syntax yaml.Error
-		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			return nil, fmt.Errorf("%s: read YAML: %s", d.at(syntax.GetToken()), syntax.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: read YAML: %w", file, err)
-	}
-	start := ruleset.Position{File: file, Line: 1, Column: 1}
-	if len(parsed.Docs) != 1 || parsed.Docs[0].Body == nil {
-		return nil, fmt.Errorf("%s: %d YAML documents: write one case, or one list of cases", start, filledDocs(parsed))
-	}
-	nodes := []ast.Node{parsed.Docs[0].Body}
-	if list, ok := parsed.Docs[0].Body.(*ast.SequenceNode); ok {
-		nodes = list.Values
-	}
-	if len(nodes) == 0 {
-		return nil, fmt.Errorf("%s: an empty list: write at least one case", start)
+		return nil, err
 	}
 	if slices.ContainsFunc(nodes, isRulesItem) {
-		return nil, fmt.Errorf("%s: %w: name it under the rules key of a case", start, errRulesFile)
+		return nil, fmt.Errorf("%s: %w: name it under the rules key of a case", d.start(), errRulesFile)
 	}
 	var cases []Case
 	for _, n := range nodes {
@@ -65,6 +50,64 @@ func Parse(file string, source []byte) ([]Case, error) {
 	}
 	return cases, nil
 }
+
+// ParseExpect reads the expect list alone: of a case file with one case, whose other keys are passed over, or of a file that
+// has no other key. It is for alerts that do not come of a capture.
+func ParseExpect(file string, source []byte) ([]Expectation, error) {
+	d := decoder{file: file}
+	nodes, err := d.caseNodes(source)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(nodes, isRulesItem) {
+		return nil, fmt.Errorf("%s: a list of rules or alerts: write the alerts under the key expect", d.start())
+	}
+	if len(nodes) > 1 {
+		return nil, fmt.Errorf("%s: %d cases: write one, or a mapping with the key expect", d.start(), len(nodes))
+	}
+	var expected []Expectation
+	if m, ok := d.mapping(nodes[0], "a case", caseKeys); ok {
+		expected = d.expect(nodes[0], m)
+	}
+	if len(d.errs) > 0 {
+		return nil, errors.Join(d.errs...)
+	}
+	return expected, nil
+}
+
+// ReadExpect is ParseExpect of a file.
+func ReadExpect(file string) ([]Expectation, error) {
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read what is expected: %w", err)
+	}
+	return ParseExpect(file, source)
+}
+
+// caseNodes are the nodes of a file that should be cases; there is at least one.
+func (d *decoder) caseNodes(source []byte) ([]ast.Node, error) {
+	parsed, err := parser.ParseBytes(source, 0)
+	if err != nil {
+		var syntax yaml.Error
+		if errors.As(err, &syntax) && syntax.GetToken() != nil {
+			return nil, fmt.Errorf("%s: read YAML: %s", d.at(syntax.GetToken()), syntax.GetMessage())
+		}
+		return nil, fmt.Errorf("%s: read YAML: %w", d.file, err)
+	}
+	if len(parsed.Docs) != 1 || parsed.Docs[0].Body == nil {
+		return nil, fmt.Errorf("%s: %d YAML documents: write one case, or one list of cases", d.start(), filledDocs(parsed))
+	}
+	nodes := []ast.Node{parsed.Docs[0].Body}
+	if list, ok := parsed.Docs[0].Body.(*ast.SequenceNode); ok {
+		nodes = list.Values
+	}
+	if len(nodes) == 0 {
+		return nil, fmt.Errorf("%s: an empty list: write at least one case", d.start())
+	}
+	return nodes, nil
+}
+
+func (d *decoder) start() ruleset.Position { return ruleset.Position{File: d.file, Line: 1, Column: 1} }
 
 // errRulesFile is a Falco rules file where a case file was looked for.
 var errRulesFile = errors.New("this is a Falco rules file, not a case file")
@@ -125,13 +168,19 @@ func (d *decoder) caseOf(n ast.Node) Case {
 			c.Rules = append(c.Rules, d.path(r, "rules"))
 		}
 	}
+	c.Expect = d.expect(n, m)
+	return c
+}
+
+// expect reads the expect key of a case.
+func (d *decoder) expect(n ast.Node, m map[string]ast.Node) (expected []Expectation) {
 	if v := d.required(n, m, "expect", "list every alert that must come, or write `expect: []` for silence"); v != nil {
 		entries, _ := d.list(v, "expect", "a list of alerts, or [] for silence")
 		for _, e := range entries {
-			c.Expect = append(c.Expect, d.expectation(e))
+			expected = append(expected, d.expectation(e))
 		}
 	}
-	return c
+	return expected
 }
 
 func (d *decoder) expectation(n ast.Node) Expectation {

@@ -249,3 +249,42 @@ func TestCountsReadAsPeopleSayThem(t *testing.T) {
 		assert.Equal(t, want, c.String())
 	}
 }
+
+func TestExpectIsReadAloneAndFromACase(t *testing.T) {
+	for _, tc := range []struct{ name, source string }{
+		{"a file with nothing else", "expect: [{rule: R, count: {min: 2}}]"},
+		{"a case, of which nothing else need hold here", "{name: a, capture: not/here.scap, expect: [{rule: R, count: {min: 2}}]}"},
+		{"a list of one case", "- name: a\n  expect: [{rule: R, count: {min: 2}}]\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := ParseExpect("f.yaml", []byte(tc.source))
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.Equal(t, "R", got[0].Rule)
+			assert.Equal(t, Count{2, Unbounded}, got[0].Count)
+			assert.Equal(t, "f.yaml", got[0].Pos.File)
+		})
+	}
+	got, err := ParseExpect("f.yaml", []byte("expect: []"))
+	require.NoError(t, err)
+	assert.Empty(t, got)
+}
+
+func TestExpectThatCannotBeReadIsRefused(t *testing.T) {
+	for _, tc := range []struct{ name, source, want string }{
+		{"alerts without the key", "- {rule: R}\n", "f.yaml:1:1: a list of rules or alerts: write the alerts under the key expect"},
+		{"several cases", "- {name: a, expect: []}\n- {name: b, expect: []}\n", "f.yaml:1:1: 2 cases: write one, or a mapping with the key expect"},
+		{"no expect", "name: a\n", "f.yaml:1:1: no expect: list every alert that must come, or write `expect: []` for silence"},
+		{"an unknown key", "expected: []\n", `f.yaml:1:1: unknown key "expected" in a case: write "expect"`},
+		{"an entry that is wrong", "expect:\n  - {rule: R, count: -1}\n", "f.yaml:2:22: count is the number -1: write a whole number"},
+		{"no YAML", "expect: [", "f.yaml:1:9: read YAML: "},
+		{"nothing", "", "f.yaml:1:1: 0 YAML documents"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := ParseExpect("f.yaml", []byte(tc.source))
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+	_, err := ReadExpect(filepath.Join(t.TempDir(), "no.yaml"))
+	require.ErrorContains(t, err, "read what is expected: ")
+}

@@ -101,6 +101,14 @@ func details(res Result, p paint) string {
 	return b.String()
 }
 
+// WriteVerdict writes what is missing and what is unexpected, with what came instead; nothing where the verdict passes.
+func WriteVerdict(w io.Writer, v verdict.Verdict, color bool) error {
+	if _, err := io.WriteString(w, details(Result{Verdict: v}, paint(color))); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
 // shown tells whether an alert's differences stand with what is missing already.
 func shown(missing []verdict.Missing, a alert.Alert) bool {
 	return slices.ContainsFunc(missing, func(m verdict.Missing) bool {

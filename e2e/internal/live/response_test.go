@@ -1,0 +1,138 @@
+package live
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/falcosecurity/client-go/pkg/api/outputs"
+	"github.com/falcosecurity/client-go/pkg/api/schema"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+)
+
+var at = time.Date(2026, 11, 23, 17, 2, 23, 801166850, time.UTC)
+
+// response is what Falco 0.43 sends without json_output.
+func response() *outputs.Response {
+	return &outputs.Response{
+		Time:     &timestamppb.Timestamp{Seconds: at.Unix(), Nanos: 801166850},
+		Priority: schema.Priority_WARNING,
+		Rule:     "Egress",
+		Output:   "17:02:23.801166850: Warning sent (bytes=18446744073709551615)",
+		OutputFields: map[string]string{
+			"staging.bytes":  "18446744073709551615",
+			"evt.rawres":     "-2",
+			"evt.latency":    "0.25",
+			"fd.is_server":   "true",
+			"staging.dir":    "/tmp/.x",
+			"fd.sip":         "<NA>",
+			"proc.name":      "443",
+			"container.id":   "123456789012",
+			"proc.aname[2]":  "7",
+			"thread.hex":     "0x7f",
+			"user.loginname": "007",
+			"evt.arg.data":   "12",
+		},
+		Hostname: "n1",
+		Tags:     []string{"T1048", "T1074"},
+		Source:   "syscall",
+	}
+}
+
+func received() alert.Alert {
+	return alert.Alert{
+		Hostname: "n1", Output: "17:02:23.801166850: Warning sent (bytes=18446744073709551615)", Priority: "Warning",
+		Rule: "Egress", Source: "syscall", Tags: []string{"T1048", "T1074"}, Time: at,
+		OutputFields: map[string]any{
+			"staging.bytes":  json.Number("18446744073709551615"),
+			"evt.rawres":     json.Number("-2"),
+			"evt.latency":    json.Number("0.25"),
+			"fd.is_server":   true,
+			"staging.dir":    "/tmp/.x",
+			"fd.sip":         nil,
+			"proc.name":      "443",
+			"container.id":   "123456789012",
+			"proc.aname[2]":  "7",
+			"thread.hex":     "0x7f",
+			"user.loginname": "007",
+			"evt.arg.data":   "12",
+		},
+	}
+}
+
+func TestAResponseIsReadAsAnAlert(t *testing.T) {
+	got, err := FromResponse(response())
+	require.NoError(t, err)
+	assert.Equal(t, received(), got)
+}
+
+func TestAnAlertIsWrittenAsAResponse(t *testing.T) {
+	got, err := ToResponse(received())
+	require.NoError(t, err)
+	assert.True(t, proto.Equal(response(), got), "want %v\ngot %v", response(), got)
+}
+
+func TestEveryPriorityIsConvertedBothWays(t *testing.T) {
+	for number, name := range []string{"Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug"} {
+		r := response()
+		r.Priority = schema.Priority(number)
+		a, err := FromResponse(r)
+		require.NoError(t, err)
+		assert.Equal(t, name, a.Priority)
+		r, err = ToResponse(a)
+		require.NoError(t, err)
+		assert.Equal(t, schema.Priority(number), r.Priority)
+	}
+}
+
+// With json_output the fields' types and the output are those of Falco's JSON.
+func TestAResponseWithAnAlertInJSONIsThatAlert(t *testing.T) {
+	r := response()
+	r.Output = `{"output":"sent","output_fields":{"staging.bytes":9007199254740993,"proc.args":"443","fd.name":null},` +
+		`"priority":"Notice","rule":"Staged","source":"syscall","time":"2026-11-23T17:02:23.801166850Z"}`
+	got, err := FromResponse(r)
+	require.NoError(t, err)
+	assert.Equal(t, alert.Alert{
+		Output: "sent", Priority: "Notice", Rule: "Staged", Source: "syscall", Time: at,
+		OutputFields: map[string]any{"staging.bytes": json.Number("9007199254740993"), "proc.args": "443", "fd.name": nil},
+	}, got)
+
+	r.Output = "{not an alert}"
+	got, err = FromResponse(r)
+	require.NoError(t, err)
+	assert.Equal(t, "Egress", got.Rule)
+}
+
+// Falco's own alerts, such as metrics, have fields of JSON values as text.
+func TestANullOfFalcosOwnAlertsIsNoValue(t *testing.T) {
+	r := response()
+	r.OutputFields = map[string]string{"falco.version": "null"}
+	got, err := FromResponse(r)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"falco.version": nil}, got.OutputFields)
+}
+
+func TestWhatIsNoAlertIsNotConverted(t *testing.T) {
+	r := response()
+	r.Rule = ""
+	_, err := FromResponse(r)
+	require.EqualError(t, err, "not an alert: it names no rule")
+	r = response()
+	r.Time = nil
+	_, err = FromResponse(r)
+	require.ErrorContains(t, err, "not an alert: read its time: ")
+
+	a := received()
+	a.Priority = "Strange"
+	_, err = ToResponse(a)
+	require.ErrorContains(t, err, `send an alert of rule "Egress": "Strange" is no priority`)
+	a = received()
+	a.OutputFields["x"] = []any{1}
+	_, err = ToResponse(a)
+	require.EqualError(t, err, `send an alert of rule "Egress": the field x is []interface {}, not a single value`)
+}
