@@ -24,7 +24,7 @@ func shippedRules(t *testing.T) []ruleset.Rule {
 
 func TestShippedRules(t *testing.T) {
 	technique := regexp.MustCompile(`^T\d{4}(\.\d{3})?$`)
-	once := regexp.MustCompile(`and staging\.once\[([a-z_]+)\] = true\s*$`)
+	once := regexp.MustCompile(`and staging\.once\[([a-z_]+)(?:/\w+)?\] = true\s*$`)
 	keys := map[string]string{}
 	for _, r := range shippedRules(t) {
 		t.Run(r.Name, func(t *testing.T) {

@@ -157,7 +157,11 @@ func container(a alert.Alert) string {
 var steps = []struct{ field, word string }{
 	{"staging.source_bytes", "collected"},
 	{"staging.remote_bytes", "received"},
-	{"staging.handoff_bytes", "handed over"},
+	{"staging.handoff_bytes", "taken over"},
+	{"staging.handed_bytes", "staged before"},
+	{"staging.internal_egress_bytes", "sent inside"},
+	{"staging.internal_ingress_bytes", "received inside"},
+	{"staging.remote_staged_bytes", "stored"},
 	{"staging.bytes", "staged"},
 	{"staging.archive_bytes", "archived"},
 	{"staging.egress_bytes", "sent"},

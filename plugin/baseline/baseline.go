@@ -93,12 +93,14 @@ const (
 	ExternalBytes
 	ArchiveBytes
 	HandoffBytes
+	InternalEgressBytes
+	InternalIngressBytes
 	NumMetrics int = iota
 )
 
 var metricNames = [NumMetrics]string{
 	"staged_bytes", "staged_files", "source_bytes", "remote_peers", "remote_bytes", "egress_bytes", "external_bytes",
-	"archive_bytes", "handoff_bytes",
+	"archive_bytes", "handoff_bytes", "internal_egress_bytes", "internal_ingress_bytes",
 }
 
 func (m Metric) String() string { return metricNames[m] }

@@ -37,6 +37,9 @@ func (p Peer) Name() string {
 // Remote reports whether the peer is beyond the container.
 func (p Peer) Remote() bool { return p.Class != NoPeer && p.Class != Loopback }
 
+// Internal reports whether the peer is another container or a system of the cluster.
+func (p Peer) Internal() bool { return p.Class == ContainerPeer || p.Class == Cluster }
+
 // Networks says which addresses are not external.
 type Networks struct {
 	Cluster []netip.Prefix // pods, services, nodes and whatever else is inside

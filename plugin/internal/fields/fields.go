@@ -35,7 +35,7 @@ type ArgKind uint8
 const (
 	NoArg        ArgKind = iota
 	WindowArg            // optional: a window such as 5m
-	KeyArg               // required: any text
+	KeyArg               // required: a key, and after a slash an interval
 	MetricArg            // required: a metric that a baseline has, such as egress_bytes
 	DimensionArg         // required: a dimension that a baseline has, such as peer
 )
@@ -50,9 +50,9 @@ type Field struct {
 	Arg  ArgKind
 	Desc string
 
-	summed func(*View, time.Duration) any // of a field that takes a window
-	value  func(v *View) any              // of a field without an argument; nil for no value
-	keyed  func(*View, string) any        // of a field with a key
+	summed func(*View, time.Duration) any         // of a field that takes a window
+	value  func(v *View) any                      // of a field without an argument; nil for no value
+	keyed  func(*View, string, time.Duration) any // of a field with a key; no interval is 0
 
 	compared func(*View, baseline.Metric) (uint64, bool) // of a field with a metric; false for no value
 }
@@ -72,7 +72,9 @@ func Catalogue() []Field {
 		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
-		sum("staging.exfiltrated_bytes", measure.ExfiltratedBytes, "Of those, bytes that were staged, packed or piped from program to program before"),
+		sum("staging.internal_egress_bytes", measure.InternalEgressBytes, "Bytes sent to containers and other systems of the cluster in the window"),
+		sum("staging.internal_ingress_bytes", measure.InternalIngressBytes, "Bytes received from them in the window"),
+		sum("staging.exfiltrated_bytes", measure.ExfiltratedBytes, "Bytes sent to addresses outside the cluster that were staged, packed or piped from program to program before"),
 		sum("staging.archive_bytes", measure.ArchiveBytes, "Bytes written to archives, compressed or encrypted files, told by their content, in the window"),
 		sum("staging.remote_peers", measure.RemotePeers, "Distinct remote peers, containers of this node and other addresses, that each sent in at least `peer_bytes` in the window"),
 		sum("staging.remote_bytes", measure.RemoteBytes, "Bytes received over the network, loopback left out, in the window"),
@@ -95,7 +97,7 @@ func Catalogue() []Field {
 		text("staging.top_destinations", "External peers that most of the data was sent to, with its bytes", topDestinations),
 		{
 			Name: "staging.once", Type: "bool", Arg: KeyArg,
-			Desc:  "True the first time it is asked in an interval, per container and key; last in a condition, it makes one alert of many",
+			Desc:  "True the first time it is asked in an interval, `once_interval` or one of its own as in [key/6h], per container and key; last in a condition, it makes one alert of many",
 			keyed: once,
 		},
 		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, host/service, or host", workload),
@@ -255,7 +257,9 @@ func topArchives(v *View) any { return orNone(v.Account.TopArchives(v.Now)) }
 
 func topDestinations(v *View) any { return orNone(v.Account.TopDestinations(v.Now)) }
 
-func once(v *View, key string) any { return v.Account.Once(key, v.Now) }
+func once(v *View, key string, interval time.Duration) any {
+	return v.Account.Once(key, v.Now, interval)
+}
 
 func workload(v *View) any { return v.Container.Workload }
 
@@ -280,10 +284,18 @@ func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
 		}
 		return f.summed(v, w), true
 	case KeyArg:
-		if !hasArg || arg == "" {
+		key, text, hasInterval := strings.Cut(arg, "/")
+		if !hasArg || key == "" {
 			return nil, false
 		}
-		return f.keyed(v, arg), true
+		var interval time.Duration
+		if hasInterval {
+			var ok bool
+			if interval, ok = parseWindow(text); !ok {
+				return nil, false
+			}
+		}
+		return f.keyed(v, key, interval), true
 	case MetricArg:
 		m, err := baseline.MetricByName(arg)
 		if err != nil {
@@ -310,7 +322,7 @@ func (f *Field) Accepts() string {
 	case WindowArg:
 		return "an optional window from 1s to 24h, such as 30s, 5m or 1h"
 	case KeyArg:
-		return "a key of your choice"
+		return "a key of your choice, and after a slash an interval from 1s to 24h if not the configured one, such as mine/1h"
 	case MetricArg:
 		names := make([]string, baseline.NumMetrics)
 		for m := range names {

@@ -98,9 +98,21 @@ func TestOnceNeedsAKey(t *testing.T) {
 	v, f := newView(t), byName(t, "staging.once")
 	_, ok := f.Value(v, "", false)
 	assert.False(t, ok)
-	value, ok := f.Value(v, "key", true)
-	assert.True(t, ok)
-	assert.Equal(t, true, value)
+	for _, bad := range []string{"/1h", "key/", "key/0s", "key/25h", "key/other"} {
+		_, ok := f.Value(v, bad, true)
+		assert.False(t, ok, bad)
+	}
+	ask := func(key string, after time.Duration) any {
+		v.Now = now + uint64(after)
+		value, ok := f.Value(v, key, true)
+		assert.True(t, ok)
+		return value
+	}
+	assert.Equal(t, true, ask("key", 0))
+	assert.Equal(t, true, ask("slow/1h", 0))
+	assert.Equal(t, true, ask("key", 2*time.Minute), "the configured interval is over")
+	assert.Equal(t, false, ask("slow/1h", 2*time.Minute))
+	assert.Equal(t, true, ask("slow/1h", time.Hour))
 }
 
 func TestTheCatalogueIsWellFormed(t *testing.T) {

@@ -3,6 +3,7 @@
 package measure
 
 import (
+	"cmp"
 	"hash/maphash"
 	"net/netip"
 	"strings"
@@ -20,18 +21,20 @@ import (
 type Metric uint8
 
 const (
-	StagedBytes       Metric = iota // written to files in staging locations
-	StagedFiles                     // distinct files written there
-	Sources                         // distinct files read as data
-	SourceBytes                     // read from them
-	EgressBytes                     // sent over the network, loopback left out
-	ExternalBytes                   // of those, to external peers
-	ArchiveBytes                    // written to archives, compressed or encrypted files
-	RemotePeers                     // distinct remote peers that each sent at least PeerBytes
-	RemoteBytes                     // received from remote peers, loopback left out
-	RemoteStagedBytes               // of those, written to staging locations or into archives
-	HandoffBytes                    // that another container wrote, read from files or over a local socket
-	HandedBytes                     // of those, bytes that had been staged, packed or piped
+	StagedBytes          Metric = iota // written to files in staging locations
+	StagedFiles                        // distinct files written there
+	Sources                            // distinct files read as data
+	SourceBytes                        // read from them
+	EgressBytes                        // sent over the network, loopback left out
+	ExternalBytes                      // of those, to external peers
+	InternalEgressBytes                // of egress, to containers and other systems of the cluster
+	InternalIngressBytes               // received from them
+	ArchiveBytes                       // written to archives, compressed or encrypted files
+	RemotePeers                        // distinct remote peers that each sent at least PeerBytes
+	RemoteBytes                        // received from remote peers, loopback left out
+	RemoteStagedBytes                  // of those, written to staging locations or into archives
+	HandoffBytes                       // that another container wrote, read from files or over a local socket
+	HandedBytes                        // of those, bytes that had been staged, packed or piped
 
 	// The steps of the chain count only bytes whose origin fits, see Phase.
 	gathered         // local bytes written to staging locations
@@ -42,15 +45,17 @@ const (
 
 // byLearned gives for each metric of a baseline the one counted here.
 var byLearned = [baseline.NumMetrics]Metric{
-	baseline.StagedBytes:   StagedBytes,
-	baseline.StagedFiles:   StagedFiles,
-	baseline.SourceBytes:   SourceBytes,
-	baseline.RemotePeers:   RemotePeers,
-	baseline.RemoteBytes:   RemoteBytes,
-	baseline.EgressBytes:   EgressBytes,
-	baseline.ExternalBytes: ExternalBytes,
-	baseline.ArchiveBytes:  ArchiveBytes,
-	baseline.HandoffBytes:  HandoffBytes,
+	baseline.StagedBytes:          StagedBytes,
+	baseline.StagedFiles:          StagedFiles,
+	baseline.SourceBytes:          SourceBytes,
+	baseline.RemotePeers:          RemotePeers,
+	baseline.RemoteBytes:          RemoteBytes,
+	baseline.EgressBytes:          EgressBytes,
+	baseline.ExternalBytes:        ExternalBytes,
+	baseline.ArchiveBytes:         ArchiveBytes,
+	baseline.HandoffBytes:         HandoffBytes,
+	baseline.InternalEgressBytes:  InternalEgressBytes,
+	baseline.InternalIngressBytes: InternalIngressBytes,
 }
 
 // learned is the other way around.
@@ -266,6 +271,9 @@ func (a *Account) received(t *attribute.Transfer) {
 		return
 	}
 	a.add(RemoteBytes, t.TS, t.NumBytes)
+	if t.Peer.Internal() {
+		a.add(InternalIngressBytes, t.TS, t.NumBytes)
+	}
 	p := a.sender(t)
 	if t.TS > p.ts+uint64(a.cfg.Window) {
 		*p = peer{}
@@ -358,6 +366,9 @@ func (a *Account) sent(t *attribute.Transfer) {
 		return
 	}
 	a.add(EgressBytes, t.TS, t.NumBytes)
+	if t.Peer.Internal() {
+		a.add(InternalEgressBytes, t.TS, t.NumBytes)
+	}
 	if t.Peer.Class != attribute.External {
 		return
 	}
@@ -430,10 +441,11 @@ func (a *Account) Dir(now uint64) string { return a.dirs.top(now, a.cfg.Window) 
 // maxKeys bounds what Once remembers of a container; rules ask with a handful of keys.
 const maxKeys = 256
 
-// Once reports whether this is the first time within the interval that key is asked.
-func (a *Account) Once(key string, now uint64) bool {
+// Once reports whether this is the first time within an interval that key is asked; an interval of 0 is the one that is
+// configured.
+func (a *Account) Once(key string, now uint64, interval time.Duration) bool {
 	last, asked := a.once[key]
-	if asked && now < last+uint64(a.cfg.OnceInterval) {
+	if asked && now < last+uint64(cmp.Or(interval, a.cfg.OnceInterval)) {
 		return false
 	}
 	if a.once == nil {

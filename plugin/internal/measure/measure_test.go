@@ -157,6 +157,10 @@ func TestAContainerIsOnePeerWhateverItsAddress(t *testing.T) {
 		r.Add(named)
 	}
 	assert.EqualValues(t, 1, a.Sum(measure.RemotePeers, start, window))
+	r.Add(receive(start, 500, "203.0.113.10:443", attribute.External))
+	r.Add(send(start, 7, attribute.Cluster, false, attribute.Amounts{}))
+	assert.EqualValues(t, 1500, a.Sum(measure.InternalIngressBytes, start, window))
+	assert.EqualValues(t, 7, a.Sum(measure.InternalEgressBytes, start, window))
 }
 
 func TestWhatAnotherContainerWroteIsHandedOver(t *testing.T) {
@@ -231,14 +235,16 @@ func TestDirIsTheOneWithTheMostBytes(t *testing.T) {
 
 func TestOnce(t *testing.T) {
 	a := newRegistry(t).Account(web)
-	assert.True(t, a.Once("a", start))
-	assert.False(t, a.Once("a", start+minute-1))
-	assert.True(t, a.Once("b", start))
-	assert.True(t, a.Once("a", start+minute))
+	assert.True(t, a.Once("a", start, 0))
+	assert.False(t, a.Once("a", start+minute-1, 0))
+	assert.True(t, a.Once("b", start, 0))
+	assert.True(t, a.Once("a", start+minute, 0))
+	assert.True(t, a.Once("c", start, time.Hour))
+	assert.False(t, a.Once("c", start+59*minute, time.Hour), "an interval of its own")
 	for i := range 10_000 {
-		a.Once(strconv.Itoa(i), start)
+		a.Once(strconv.Itoa(i), start, 0)
 	}
-	assert.True(t, a.Once("fresh", start), "a flood of keys stops no alert")
+	assert.True(t, a.Once("fresh", start, 0), "a flood of keys stops no alert")
 }
 
 func TestMinutesAreClosedWithTheirTotals(t *testing.T) {

@@ -3,6 +3,7 @@ package place_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -51,12 +52,9 @@ func TestDirectoriesLoseNothingWhateverTheirOrder(t *testing.T) {
 		var d place.Dirs
 		var added uint64
 		for range 300 {
-			path := ""
-			for range 1 + r.IntN(5) {
-				path += "/" + string(rune('a'+r.IntN(4)))
-			}
-			if r.IntN(50) == 0 {
-				path = "/"
+			path := "/"
+			for range r.IntN(6) {
+				path = filepath.Join(path, string(rune('a'+r.IntN(4))))
 			}
 			n := r.Uint64N(100)
 			d.Add(path, n)
