@@ -217,7 +217,7 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 	vocabulary := readVocabulary(t)
 	all := readCases(t)
 	word := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-	dotted := regexp.MustCompile(`^(staging|baseline)\.`)
+	dotted := regexp.MustCompile(`^(staging|baseline|posture)\.`)
 	title := regexp.MustCompile(`^[A-Z]\w+ .*Container$`)
 	hyphens := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
 	for _, r := range rules {

@@ -24,12 +24,23 @@ import (
 type Config struct {
 	Window        time.Duration // how long a process remembers where it has data from
 	Memory        time.Duration // how long a file does
+	Grace         time.Duration // how long a container's metadata may take to come
+	Orchestrator  Orchestrator
 	Paths         Paths
 	Networks      Networks
 	MaxThreads    int
 	MaxFiles      int
 	MaxContainers int
 }
+
+// Orchestrator says whether the node's containers are expected to be pods.
+type Orchestrator uint8
+
+const (
+	OrchestratorAuto     Orchestrator = iota // once one of them is
+	OrchestratorExpected                     // all of them
+	OrchestratorNone                         // none
+)
 
 // Stats counts what could not be attributed. Safe to read from any thread.
 type Stats struct {
@@ -48,17 +59,18 @@ func (s *Stats) Lost() uint64 { return s.UnknownThreads.Load() + s.UnknownFDs.Lo
 type Attributor struct {
 	Stats Stats
 
-	cfg        Config
-	table      Table
-	threads    *freelru.LRU[int64, *Process]
-	files      *freelru.LRU[fileKey, *File]
-	written    *freelru.LRU[uint64, *File] // by inode alone, see file
-	containers *freelru.LRU[string, *Container]
-	channels   *freelru.LRU[channelKey, *channel]
-	addresses  *freelru.LRU[netip.Addr, home]
-	endpoints  *freelru.LRU[netip.AddrPort, *Container] // of this node's containers
-	births     []birth                                  // a ring
-	nextBirth  int
+	cfg          Config
+	table        Table
+	threads      *freelru.LRU[int64, *Process]
+	files        *freelru.LRU[fileKey, *File]
+	written      *freelru.LRU[uint64, *File] // by inode alone, see file
+	containers   *freelru.LRU[string, *Container]
+	channels     *freelru.LRU[channelKey, *channel]
+	addresses    *freelru.LRU[netip.Addr, home]
+	endpoints    *freelru.LRU[netip.AddrPort, *Container] // of this node's containers
+	births       []birth                                  // a ring
+	orchestrated uint64                                   // ns since the epoch: when the first pod was told; 0 for never
+	nextBirth    int
 
 	lastTID     int64
 	lastProcess *Process

@@ -823,6 +823,45 @@ func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
 	assert.Equal(t, "host/cron.service", n.a.Process(20).Container.Workload)
 }
 
+func TestContainersWithoutAPodAreUnmanagedWhereOthersHaveOne(t *testing.T) {
+	metadata := func(n *node, id, labels string) {
+		n.state(decode.State{Kind: decode.KindAsync, Name: []byte("container"), Data: []byte(`{"container":{"id":"` + id + `","labels":{` + labels + `}}}`)})
+	}
+	const pod = `"io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.name":"web-0"`
+	for _, test := range []struct {
+		name         string
+		orchestrator attribute.Orchestrator
+		pods         bool
+		want         bool
+	}{
+		{"a node with pods", attribute.OrchestratorAuto, true, true},
+		{"a plain host", attribute.OrchestratorAuto, false, false},
+		{"a node that is to have pods", attribute.OrchestratorExpected, false, true},
+		{"a node that is not", attribute.OrchestratorNone, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			settings, err := config.Default().Settings()
+			require.NoError(t, err)
+			settings.Attribute.Orchestrator = test.orchestrator
+			n := newNode(t)
+			n.a, err = attribute.New(settings.Attribute, n.table)
+			require.NoError(t, err)
+			if test.pods {
+				metadata(n, "aaaaaaaaaaaa", pod)
+			}
+			n.process(20, 'b')
+			n.exec(20, 'b')
+			b := n.a.Process(20).Container
+			assert.False(t, n.a.Unmanaged(b, n.now+59*second), "its metadata may come yet")
+			assert.Equal(t, test.want, n.a.Unmanaged(b, n.now+61*second))
+			metadata(n, "bbbbbbbbbbbb", "")
+			assert.Equal(t, test.want, n.a.Unmanaged(b, n.now+61*second), "it came, without a pod")
+			metadata(n, "bbbbbbbbbbbb", pod)
+			assert.False(t, n.a.Unmanaged(b, n.now+61*second))
+		})
+	}
+}
+
 func TestMemoryStaysBounded(t *testing.T) {
 	settings, err := config.Default().Settings()
 	require.NoError(t, err)

@@ -22,9 +22,12 @@ type Container struct {
 	Image    string // repository without tag and digest
 	Workload string // what a baseline is learned under: namespace/owner/container, image repository, ID, host/service or host
 	Mounts   []Mount
+	Posture  Posture
+	Pod      bool // an orchestrator started it
 
-	serves     bool // somebody connected to it
-	ownNetwork bool // has addresses of its own, not the node's
+	since      uint64 // ns since the epoch: when it was first seen
+	serves     bool   // somebody connected to it
+	ownNetwork bool   // has addresses of its own, not the node's
 }
 
 // from returns the other container that something comes from, nil where that is c itself or the host, which gives every
@@ -42,14 +45,17 @@ func (c *Container) OnHost() bool { return c.ID == Host }
 // metadata is the part of the container plugin's event that is read here.
 type metadata struct {
 	Container struct {
-		ID        string            `json:"id"`
-		Name      string            `json:"name"`
-		ImageRepo string            `json:"imagerepo"`
-		IP        string            `json:"ip"`
-		HostNet   bool              `json:"host_network"`
-		Labels    map[string]string `json:"labels"`
-		PodLabels map[string]string `json:"pod_sandbox_labels"`
-		Mounts    []struct {
+		ID         string            `json:"id"`
+		Name       string            `json:"name"`
+		ImageRepo  string            `json:"imagerepo"`
+		IP         string            `json:"ip"`
+		HostNet    bool              `json:"host_network"`
+		HostPID    bool              `json:"host_pid"`
+		HostIPC    bool              `json:"host_ipc"`
+		Privileged bool              `json:"privileged"`
+		Labels     map[string]string `json:"labels"`
+		PodLabels  map[string]string `json:"pod_sandbox_labels"`
+		Mounts     []struct {
 			Source      string `json:"Source"`
 			Destination string `json:"Destination"`
 		} `json:"Mounts"`
@@ -62,7 +68,13 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	if err := json.Unmarshal(bytes.TrimRight(payload, "\x00"), &m); err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("parse container metadata: %w", err)
 	}
-	c := &Container{ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo, ownNetwork: !m.Container.HostNet}
+	c := &Container{
+		ID: m.Container.ID, Name: m.Container.Name, Image: m.Container.ImageRepo, ownNetwork: !m.Container.HostNet,
+		Posture: Posture{
+			Privileged: m.Container.Privileged,
+			HostPID:    m.Container.HostPID, HostIPC: m.Container.HostIPC, HostNetwork: m.Container.HostNet,
+		},
+	}
 	if c.ID == "" {
 		return nil, netip.Addr{}, errors.New("parse container metadata: no container.id")
 	}
@@ -71,6 +83,7 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 			c.Mounts = append(c.Mounts, Mount{mount.Source, mount.Destination})
 		}
 	}
+	c.Pod = m.Container.Labels["io.kubernetes.pod.name"] != "" && m.Container.Labels["io.kubernetes.pod.namespace"] != ""
 	c.Workload = workload(c, m.Container.Labels, m.Container.PodLabels)
 	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error
 	return c, addr.Unmap(), nil

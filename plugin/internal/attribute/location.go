@@ -39,6 +39,8 @@ type Paths struct {
 	Tmp, Shm, Run, WebRoot []string
 	// Runtime is what programs read to run: libraries, locales, certificates. Reading there is not collecting.
 	Runtime []string
+	// Sensitive directories of the node: a container that has one mounted reaches what is not its own.
+	Sensitive []string
 	// Homes are home directories, "/home/*" for every directory in /home. A dot directory right below a home holds a
 	// program's settings or cache by convention. Projects are the names of those that tools keep in a project.
 	Homes    []string

@@ -176,7 +176,27 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
 		p.Container = a.container(in.key())
 	}
+	p.Container.Posture.ran(s.UID, s.Capabilities)
+	if p.Container.since == 0 {
+		p.Container.since = s.TS
+	}
 	return p
+}
+
+// Unmanaged reports whether a container was started beside the orchestrator: it has no pod though others of the node have,
+// and has been known for long enough that its metadata has come.
+func (a *Attributor) Unmanaged(c *Container, now uint64) bool {
+	if c.since == 0 {
+		c.since = now
+	}
+	switch {
+	case c.OnHost() || c.Pod || now < c.since+uint64(a.cfg.Grace):
+		return false
+	case a.cfg.Orchestrator == OrchestratorAuto:
+		return a.orchestrated != 0
+	default:
+		return a.cfg.Orchestrator == OrchestratorExpected
+	}
 }
 
 func (a *Attributor) newProcess(pid int64, c *Container) *Process {
@@ -273,7 +293,12 @@ func (a *Attributor) metadata(s *decode.State) {
 		return
 	}
 	c := a.container(told.ID)
-	told.serves = c.serves
+	told.serves, told.since = c.serves, c.since
+	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
+	told.Posture.mounted(told.Mounts, a.cfg.Paths.Sensitive)
+	if told.Pod && a.orchestrated == 0 {
+		a.orchestrated = s.TS
+	}
 	*c = *told // processes already point to c
 	if addr.IsValid() {
 		a.addresses.Add(addr, home{container: c, told: true})

@@ -43,6 +43,7 @@ type File struct {
 	Path     string // as the last process that opened it sees it
 	Location Location
 	Mount    string // where the mount that the file lies in appears in the container; empty for its own file system
+	OfHost   bool   // lies on the node's own file system, through a host path
 	Runtime  bool   // part of what programs need to run, and not written while it was watched
 	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
@@ -240,9 +241,9 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 		f.Location = Memfd
 	}
 	f.settings = a.cfg.Paths.settings(f.Path)
-	f.Mount = ""
+	f.Mount, f.OfHost = "", false
 	if mount != nil {
-		f.Mount = mount.Destination
+		f.Mount, f.OfHost = mount.Destination, !mount.volume() && !ofRuntime(mount.Source)
 	}
 	f.Runtime = f.Size == 0 && f.Location != Memfd && a.cfg.Paths.runtime(f.Path)
 	return f

@@ -33,6 +33,9 @@ type Config struct {
 	HostNetworks    []string  `json:"host_networks,omitempty" jsonschema_description:"This node's own addresses as CIDR prefixes or addresses."`
 	Locations       Locations `json:"locations,omitempty" jsonschema_description:"Directories of each staging location."`
 	RuntimePaths    []string  `json:"runtime_paths,omitempty" jsonschema_description:"Directories and files that programs read to run. Reading there is not collecting data."`
+	SensitivePaths  []string  `json:"sensitive_paths,omitempty" jsonschema_description:"Directories of the node that make a container sensitive which has them or what holds them mounted."`
+	Orchestrator    string    `json:"orchestrator,omitempty" jsonschema:"enum=auto,enum=expected,enum=none" jsonschema_description:"Whether the containers of this node are pods: auto (once one of them is) or expected or none. A container that is none on a node where they are is unmanaged."`
+	MetadataGrace   string    `json:"metadata_grace,omitempty" jsonschema:"example=1m" jsonschema_description:"How long the metadata of a container may take to come before it counts as unmanaged. A duration from 0s to 1h."`
 	HomeDirs        []string  `json:"home_dirs,omitempty" jsonschema_description:"Home directories; /home/* means every directory in /home. A dot directory right below a home is not a hidden place."`
 	ProjectDirs     []string  `json:"project_dirs,omitempty" jsonschema_description:"Names of dot directories that tools keep in a project: version control and build caches and environments. They are not hidden places."`
 	Baseline        Baseline  `json:"baseline,omitempty" jsonschema_description:"What is learned as normal for each workload."`
@@ -80,7 +83,13 @@ func Default() Config {
 			"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust",
 			"/etc/terminfo", "/etc/fonts", "/etc/alternatives",
 		},
-		HomeDirs: []string{"/root", "/home/*"},
+		SensitivePaths: []string{
+			"/etc", "/root", "/home", "/boot", "/proc", "/sys", "/var/lib/kubelet", "/var/lib/etcd", "/var/lib/docker",
+			"/var/lib/containerd", "/var/lib/containers", "/var/lib/rancher",
+		},
+		Orchestrator:  "auto",
+		MetadataGrace: "1m",
+		HomeDirs:      []string{"/root", "/home/*"},
 		ProjectDirs: []string{
 			".git", ".hg", ".svn", ".bzr", ".jj",
 			".next", ".nuxt", ".svelte-kit", ".turbo", ".pnpm", ".yarn", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache",
@@ -170,16 +179,19 @@ func (c Config) Settings() (Settings, error) {
 	s := Settings{
 		Window: w,
 		Attribute: attribute.Config{
-			Window: w,
-			Memory: memory,
+			Window:       w,
+			Memory:       memory,
+			Grace:        v.duration("metadata_grace", c.MetadataGrace, 0, time.Hour),
+			Orchestrator: v.orchestrator(c.Orchestrator),
 			Paths: attribute.Paths{
-				Tmp:      v.paths("locations.tmp", c.Locations.Tmp),
-				Shm:      v.paths("locations.shm", c.Locations.Shm),
-				Run:      v.paths("locations.run", c.Locations.Run),
-				WebRoot:  v.paths("locations.webroot", c.Locations.WebRoot),
-				Runtime:  v.paths("runtime_paths", c.RuntimePaths),
-				Homes:    v.homes("home_dirs", c.HomeDirs),
-				Projects: c.ProjectDirs,
+				Tmp:       v.paths("locations.tmp", c.Locations.Tmp),
+				Shm:       v.paths("locations.shm", c.Locations.Shm),
+				Run:       v.paths("locations.run", c.Locations.Run),
+				WebRoot:   v.paths("locations.webroot", c.Locations.WebRoot),
+				Runtime:   v.paths("runtime_paths", c.RuntimePaths),
+				Sensitive: v.paths("sensitive_paths", c.SensitivePaths),
+				Homes:     v.homes("home_dirs", c.HomeDirs),
+				Projects:  c.ProjectDirs,
 			},
 			Networks: attribute.Networks{
 				Cluster: v.networks("cluster_networks", c.ClusterNetworks),
@@ -219,6 +231,20 @@ func (v *check) duration(key, value string, least, most time.Duration) time.Dura
 		v.bad(key, value, fmt.Sprintf("a duration from %v to %v such as 90s, 10m or 1h30m", least, most))
 	}
 	return d
+}
+
+func (v *check) orchestrator(value string) attribute.Orchestrator {
+	switch value {
+	case "auto":
+		return attribute.OrchestratorAuto
+	case "expected":
+		return attribute.OrchestratorExpected
+	case "none":
+		return attribute.OrchestratorNone
+	default:
+		v.bad("orchestrator", value, "auto, expected or none")
+		return attribute.OrchestratorAuto
+	}
 }
 
 func (v *check) within(key string, value, least, most int) {

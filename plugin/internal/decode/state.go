@@ -51,6 +51,8 @@ type State struct {
 	Comm            []byte
 	Exe             []byte // KindExec: absolute path of the program, as the kernel knows it
 	Cgroups         []byte // "subsystem=path" entries, each ended by a NUL
+	Capabilities    uint64 // KindExec: effective ones, PPM_CAP_*
+	UID             uint32 // KindExec: as the initial user namespace numbers it
 
 	Name []byte
 	Data []byte
@@ -114,7 +116,7 @@ func Parse(raw []byte, num uint64, s *State) (bool, error) {
 		changed = s.Ret >= 0
 	case schema.Execve, schema.ExecveAt:
 		s.Kind, s.Ret, s.PID, s.PTID = KindExec, p.int(0), p.int(4), p.int(5)
-		s.Comm, s.Cgroups, s.Exe = p.text(13), p.bytes(14), p.text(27)
+		s.Comm, s.Cgroups, s.Capabilities, s.UID, s.Exe = p.text(13), p.bytes(14), p.uint(22), uint32(p.uint(26)), p.text(27)
 		changed = s.Ret >= 0
 	case schema.ProcExit:
 		s.Kind = KindExit

@@ -25,6 +25,7 @@ type View struct {
 	Process   *attribute.Process
 	Account   *measure.Account
 	Baseline  baseline.View
+	Unmanaged bool
 	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
 	Peer      attribute.Peer      // the remote end of the event's transfer
 }
@@ -70,6 +71,7 @@ func Catalogue() []Field {
 		text("staging.location", "Class of the place that the event's file lies in: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd", location),
 		sum("staging.sources", measure.Sources, "Distinct files read as data, libraries and other files of the runtime left out, in the window"),
 		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
+		sum("staging.host_bytes", measure.HostBytes, "Of those, bytes on the node's own file system, read through host paths"),
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
 		sum("staging.internal_egress_bytes", measure.InternalEgressBytes, "Bytes sent to containers and other systems of the cluster in the window"),
@@ -100,6 +102,21 @@ func Catalogue() []Field {
 			Desc:  "True the first time it is asked in an interval, `once_interval` or one of its own as in [key/6h], per container and key; last in a condition, it makes one alert of many",
 			keyed: once,
 		},
+		{
+			Name: "posture.sensitive", Type: "bool",
+			Desc:  "Whether the container can reach the node, its data or other containers: privileged, host PID, runtime socket, sensitive host path, device or capability",
+			value: func(v *View) any { return v.Container.Posture.Sensitive() },
+		},
+		text("posture.reasons", "By what: privileged, host PID, host network, runtime socket PATH, host path PATH, device PATH, capability NAME", reasons),
+		{
+			Name: "posture.root", Type: "bool", Desc: "Whether a process of the container ran as the node's user 0",
+			value: func(v *View) any { return v.Container.Posture.Root },
+		},
+		{
+			Name: "posture.unmanaged", Type: "bool",
+			Desc:  "Whether the container was started beside the orchestrator: it has no pod on a node where containers have",
+			value: func(v *View) any { return v.Unmanaged },
+		},
 		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, host/service, or host", workload),
 		text("baseline.status", "learning, active (learned and compared), maintenance or disabled", status),
 		{
@@ -127,7 +144,7 @@ func Catalogue() []Field {
 }
 
 // dimensions are those that events of system calls show; the others of a baseline are of audit events.
-const dimensions = "exe, dir, peer, port, listen, mount or image"
+const dimensions = "exe, dir, peer, port, listen, mount, image or privilege"
 
 func compare(name, desc string, value func(*View, baseline.Metric) (uint64, bool)) Field {
 	return Field{Name: name, Type: "uint64", Arg: MetricArg, Desc: desc, compared: value}
@@ -167,6 +184,8 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 		return strconv.Itoa(int(r.Local.Port()))
 	case d == baseline.Image:
 		return c.Image
+	case d == baseline.Privilege && c.Posture.Sensitive():
+		return c.Posture.Reasons()
 	default:
 		return ""
 	}
@@ -243,6 +262,13 @@ func handoffPeer(v *View) any {
 		return giver.Workload
 	}
 	return nil
+}
+
+func reasons(v *View) any {
+	if !v.Container.Posture.Sensitive() {
+		return nil
+	}
+	return v.Container.Posture.Reasons()
 }
 
 func phase(v *View) any { return v.Account.Phase(v.Now).String() }

@@ -121,7 +121,7 @@ func TestTheCatalogueIsWellFormed(t *testing.T) {
 		f := fields.Catalogue()[i]
 		assert.False(t, seen[f.Name], "%s twice", f.Name)
 		seen[f.Name] = true
-		assert.Regexp(t, `^(staging|baseline)\.[a-z_]+$`, f.Name)
+		assert.Regexp(t, `^(staging|baseline|posture)\.[a-z_]+$`, f.Name)
 		assert.Contains(t, []string{"uint64", "string", "bool", "reltime"}, f.Type, f.Name)
 		assert.NotEmpty(t, f.Desc, f.Name)
 		assert.False(t, strings.HasSuffix(f.Desc, "."), "%s: lists of fields show it as a phrase", f.Name)

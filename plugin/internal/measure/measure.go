@@ -25,6 +25,7 @@ const (
 	StagedFiles                        // distinct files written there
 	Sources                            // distinct files read as data
 	SourceBytes                        // read from them
+	HostBytes                          // of those, on the node, through host paths
 	EgressBytes                        // sent over the network, loopback left out
 	ExternalBytes                      // of those, to external peers
 	InternalEgressBytes                // of egress, to containers and other systems of the cluster
@@ -246,6 +247,9 @@ func (a *Account) fileRead(t *attribute.Transfer) {
 		return
 	}
 	a.add(SourceBytes, t.TS, t.NumBytes)
+	if f.OfHost {
+		a.add(HostBytes, t.TS, t.NumBytes)
+	}
 	a.touch(Sources, &f.Read, t)
 }
 

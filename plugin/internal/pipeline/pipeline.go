@@ -177,7 +177,8 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	p.view = fields.View{
 		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
 		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
-		Resource: c.resource, Peer: c.peer,
+		Unmanaged: p.attributor.Unmanaged(c.process.Container, ts),
+		Resource:  c.resource, Peer: c.peer,
 	}
 	return true
 }
@@ -203,6 +204,9 @@ func (p *Pipeline) see(t *attribute.Transfer) {
 func (p *Pipeline) closed(m *measure.Minute) {
 	c := m.Container
 	p.baselines.See(c.Workload, c.ID, baseline.Image, c.Image)
+	if c.Posture.Sensitive() {
+		p.baselines.See(c.Workload, c.ID, baseline.Privilege, c.Posture.Reasons())
+	}
 	p.baselines.Observe(&baseline.Window{
 		Workload: c.Workload, Image: c.Image, Instance: c.ID, Start: m.Start, Totals: m.Totals,
 		// Nobody is taught a theft, but who learns by hand knows what the capture shows.
