@@ -98,8 +98,18 @@ func (p *Posture) ran(uid uint32, effective uint64) {
 	p.Capabilities |= effective & leadOut
 }
 
-// mounted notes what a container has mounted of the node.
-func (p *Posture) mounted(mounts []Mount, sensitive []string) {
+// Add notes a capability by its name, with or without CAP_ before it; ALL is every one.
+func (p *Posture) Add(name string) {
+	name = strings.TrimPrefix(strings.ToUpper(name), "CAP_")
+	for _, c := range capabilities {
+		if c.name == name || name == "ALL" {
+			p.Capabilities |= 1 << c.bit
+		}
+	}
+}
+
+// Mounted notes what a container has mounted of the node.
+func (p *Posture) Mounted(mounts []Mount, sensitive []string) {
 	for _, m := range mounts {
 		source := path.Clean(m.Source)
 		switch {

@@ -40,7 +40,7 @@ func TestPostureSaysByWhatAContainerReachesOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := test.posture
-			p.mounted(test.mounts, sensitive)
+			p.Mounted(test.mounts, sensitive)
 			p.ran(test.uid, test.caps)
 			assert.Equal(t, test.sensitive, p.Sensitive())
 			assert.Equal(t, test.reasons, p.Reasons())

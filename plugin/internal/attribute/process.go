@@ -295,7 +295,7 @@ func (a *Attributor) metadata(s *decode.State) {
 	c := a.container(told.ID)
 	told.serves, told.since = c.serves, c.since
 	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
-	told.Posture.mounted(told.Mounts, a.cfg.Paths.Sensitive)
+	told.Posture.Mounted(told.Mounts, a.cfg.Paths.Sensitive)
 	if told.Pod && a.orchestrated == 0 {
 		a.orchestrated = s.TS
 	}

@@ -1,0 +1,297 @@
+// Package audit reads the audit events of a Kubernetes API server: who did what to which object, as far as it has to do with
+// staging data. The format is audit.k8s.io/v1 of k8s.io/apiserver.
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+)
+
+// Action is what an event did.
+type Action uint8
+
+const (
+	Other       Action = iota
+	Deploy             // made or changed a pod or what makes pods
+	Exec               // ran a command in a container
+	Copy               // moved files into or out of a container, as kubectl cp does: a tar on standard input or output
+	Attach             // attached to a process of a container
+	PortForward        // reached a port of a pod through the API server
+	ReadSecret         // read one secret or config map
+	ListSecrets        // read them by the list or watch
+	Token              // asked for a token of a service account
+)
+
+func (a Action) String() string {
+	return [...]string{"other", "deploy", "exec", "copy", "attach", "port-forward", "read-secret", "list-secrets", "request-token"}[a]
+}
+
+// Entry reports whether the action reaches into a running container.
+func (a Action) Entry() bool { return a == Exec || a == Copy || a == Attach || a == PortForward }
+
+// Event is one audit event. Strings are its own.
+type Event struct {
+	User      string // who acted; the one that was impersonated where one was
+	Verb      string // of the API, and the resource: "create pods/exec"
+	Action    Action // Other for what was not allowed or has not been answered yet
+	Namespace string
+	Name      string
+	Container string
+	Command   string // Exec and Copy
+	Images    []string
+	Posture   attribute.Posture // Deploy: of its containers together
+}
+
+// Target is the object that was acted on: namespace/name, and /container where one is named.
+func (e *Event) Target() string {
+	var parts []string
+	for _, part := range []string{e.Namespace, e.Name, e.Container} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// Errors that Parse wraps.
+var (
+	ErrMalformed = errors.New("not an audit event")
+	ErrVersion   = errors.New("unknown version of audit event")
+)
+
+const version = "audit.k8s.io/v1"
+
+type user struct {
+	Username string `json:"username"`
+}
+
+// document is the part of an event that is read.
+type document struct {
+	Kind        string `json:"kind"`
+	APIVersion  string `json:"apiVersion"`
+	Stage       string `json:"stage"`
+	RequestURI  string `json:"requestURI"`
+	Verb        string `json:"verb"`
+	User        user   `json:"user"`
+	Impersonate *user  `json:"impersonatedUser"`
+	ObjectRef   *struct {
+		Resource    string `json:"resource"`
+		Namespace   string `json:"namespace"`
+		Name        string `json:"name"`
+		Subresource string `json:"subresource"`
+	} `json:"objectRef"`
+	ResponseStatus *struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+	RequestObject  json.RawMessage `json:"requestObject"`
+	ResponseObject json.RawMessage `json:"responseObject"`
+}
+
+// Parse reads one event. sensitive are the directories of a node that make a container sensitive which mounts them.
+func Parse(data []byte, sensitive []string) (*Event, error) {
+	var d document
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fmt.Errorf("parse audit event: %w: %w", ErrMalformed, err)
+	}
+	switch {
+	case d.APIVersion != version:
+		return nil, fmt.Errorf("parse audit event: %w %q; want %s", ErrVersion, d.APIVersion, version)
+	case d.Kind != "Event" || d.User.Username == "":
+		return nil, fmt.Errorf("parse audit event: %w: kind %q, user %q", ErrMalformed, d.Kind, d.User.Username)
+	}
+	e := &Event{User: d.User.Username, Verb: d.Verb}
+	if d.Impersonate != nil && d.Impersonate.Username != "" {
+		e.User = d.Impersonate.Username
+	}
+	if d.ObjectRef == nil {
+		return e, nil
+	}
+	e.Namespace, e.Name = d.ObjectRef.Namespace, d.ObjectRef.Name
+	resource := d.ObjectRef.Resource
+	if d.ObjectRef.Subresource != "" {
+		resource += "/" + d.ObjectRef.Subresource
+	}
+	e.Verb += " " + resource
+	if !d.answered() {
+		return e, nil
+	}
+	e.act(&d, resource, sensitive)
+	return e, nil
+}
+
+// answered reports whether the event tells of something that was done: a request that was allowed, at its end or, for
+// connections and watches that stay, at its start.
+func (d *document) answered() bool {
+	if d.Stage != "ResponseComplete" && d.Stage != "ResponseStarted" {
+		return false
+	}
+	return d.ResponseStatus != nil && d.ResponseStatus.Code < 400
+}
+
+func (e *Event) act(d *document, resource string, sensitive []string) {
+	switch resource {
+	case "pods/exec", "pods/attach", "pods/portforward":
+		e.enter(resource, d.RequestURI)
+	case "secrets", "configmaps":
+		switch {
+		case d.Verb == "get":
+			e.Action = ReadSecret
+		case d.Verb == "list" || d.Verb == "watch":
+			e.Action = ListSecrets
+		}
+	case "serviceaccounts/token":
+		if d.Verb == "create" {
+			e.Action = Token
+		}
+	case "pods", "pods/ephemeralcontainers", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs", "replicationcontrollers":
+		if d.Verb == "create" || d.Verb == "update" || d.Verb == "patch" {
+			e.Action = Deploy
+			object := d.ResponseObject // what came of a patch is only there
+			if len(object) == 0 {
+				object = d.RequestObject
+			}
+			e.deploy(object, sensitive)
+		}
+	}
+}
+
+// enter reads what a connection into a pod was for. Its parameters are in the query of the request.
+func (e *Event) enter(resource, uri string) {
+	var query url.Values
+	if _, text, ok := strings.Cut(uri, "?"); ok {
+		query, _ = url.ParseQuery(text) // what could be read of a broken query is all there is
+	}
+	e.Container = query.Get("container")
+	switch resource {
+	case "pods/attach":
+		e.Action = Attach
+	case "pods/portforward":
+		e.Action = PortForward
+	default:
+		command := query["command"]
+		e.Command = strings.Join(command, " ")
+		if e.Action = Exec; streamsTar(command) {
+			e.Action = Copy
+		}
+	}
+}
+
+// streamsTar reports whether a command is the one by which kubectl cp moves files (k8s.io/kubectl/pkg/cmd/cp): tar with "-" for its
+// archive.
+func streamsTar(command []string) bool {
+	if len(command) < 3 || command[0] != "tar" && !strings.HasSuffix(command[0], "/tar") {
+		return false
+	}
+	return strings.HasSuffix(command[1], "f") && command[2] == "-"
+}
+
+// object is a pod, or one that makes pods, as deep as they nest them.
+type object struct {
+	Metadata struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+	Spec *spec `json:"spec"`
+}
+
+type spec struct {
+	podSpec
+	Template    *template `json:"template"`    // Deployment, DaemonSet, StatefulSet, ReplicaSet, Job
+	JobTemplate *struct { // CronJob
+		Spec *struct {
+			Template *template `json:"template"`
+		} `json:"spec"`
+	} `json:"jobTemplate"`
+}
+
+type template struct {
+	Spec *podSpec `json:"spec"`
+}
+
+type podSpec struct {
+	HostPID             bool        `json:"hostPID"`
+	HostIPC             bool        `json:"hostIPC"`
+	HostNetwork         bool        `json:"hostNetwork"`
+	Containers          []container `json:"containers"`
+	InitContainers      []container `json:"initContainers"`
+	EphemeralContainers []container `json:"ephemeralContainers"`
+	SecurityContext     *security   `json:"securityContext"`
+	Volumes             []struct {
+		HostPath *struct {
+			Path string `json:"path"`
+		} `json:"hostPath"`
+	} `json:"volumes"`
+}
+
+type container struct {
+	Image           string    `json:"image"`
+	SecurityContext *security `json:"securityContext"`
+}
+
+type security struct {
+	Privileged   bool   `json:"privileged"`
+	RunAsUser    *int64 `json:"runAsUser"`
+	Capabilities *struct {
+		Add []string `json:"add"`
+	} `json:"capabilities"`
+}
+
+func (e *Event) deploy(raw json.RawMessage, sensitive []string) {
+	var o object
+	if json.Unmarshal(raw, &o) != nil || o.Spec == nil {
+		return // at level Metadata there is no object
+	}
+	if e.Name == "" {
+		e.Name = o.Metadata.Name // one that was generated
+	}
+	pod := &o.Spec.podSpec
+	switch {
+	case o.Spec.Template != nil && o.Spec.Template.Spec != nil:
+		pod = o.Spec.Template.Spec
+	case o.Spec.JobTemplate != nil && o.Spec.JobTemplate.Spec != nil && o.Spec.JobTemplate.Spec.Template != nil && o.Spec.JobTemplate.Spec.Template.Spec != nil:
+		pod = o.Spec.JobTemplate.Spec.Template.Spec
+	}
+	p := &e.Posture
+	p.HostPID, p.HostIPC, p.HostNetwork = pod.HostPID, pod.HostIPC, pod.HostNetwork
+	p.Root = pod.SecurityContext.root()
+	var mounts []attribute.Mount
+	for _, v := range pod.Volumes {
+		if v.HostPath != nil {
+			mounts = append(mounts, attribute.Mount{Source: v.HostPath.Path})
+		}
+	}
+	p.Mounted(mounts, sensitive)
+	for _, containers := range [][]container{pod.InitContainers, pod.Containers, pod.EphemeralContainers} {
+		for _, c := range containers {
+			if repository := repository(c.Image); repository != "" {
+				e.Images = append(e.Images, repository)
+			}
+			if c.SecurityContext == nil {
+				continue
+			}
+			p.Privileged = p.Privileged || c.SecurityContext.Privileged
+			p.Root = p.Root || c.SecurityContext.root()
+			if c.SecurityContext.Capabilities != nil {
+				for _, name := range c.SecurityContext.Capabilities.Add {
+					p.Add(name)
+				}
+			}
+		}
+	}
+}
+
+func (s *security) root() bool { return s != nil && s.RunAsUser != nil && *s.RunAsUser == 0 }
+
+// repository is an image without tag and digest.
+func repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
+		image = image[:i]
+	}
+	return image
+}
