@@ -1,6 +1,7 @@
 // Package auditlog reads logs of Kubernetes audit events (audit.k8s.io/v1), as kube-apiserver writes them to a file or posts
 // them to a webhook: JSON lines, each an Event, an EventList or an array of these. What counts as an event is what counts as
-// one for Falco's k8saudit plugin: an object with a stageTimestamp. Whatever else a line holds is told and passed over.
+// one for Falco's k8saudit plugin: an object with a stageTimestamp, of whatever version. Whatever else a line holds is told
+// and passed over.
 package auditlog
 
 import (
@@ -13,7 +14,6 @@ import (
 	"io"
 	"os"
 	"time"
-	"unicode/utf8"
 )
 
 // Source is the event source of audit events in Falco.
@@ -43,7 +43,7 @@ const MaxLine = 64 << 20
 type Reader struct {
 	in    *bufio.Reader
 	line  int
-	items []item // of the line, in reverse
+	items []item // what is left of the line
 }
 
 type item struct {
@@ -143,6 +143,30 @@ func notJSON(err error) error {
 	return fmt.Errorf("no JSON: %w; write each event or list on one line", err)
 }
 
+// maxDepth is how deep the objects and arrays of an event may lie in each other. k8saudit parses 300 levels, and counts the
+// list around an event and the value in its innermost object.
+const maxDepth = 297
+
+// depth is how deep objects and arrays lie in each other in a JSON text.
+func depth(text []byte) int {
+	deepest, level, quoted := 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++ // only strings have it
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
 // parse reads one event, of a list or by itself.
 func (r *Reader) parse(text []byte) item {
 	var object struct {
@@ -155,6 +179,9 @@ func (r *Reader) parse(text []byte) item {
 	if err != nil {
 		return item{err: fmt.Errorf("an event whose stageTimestamp %q is no time as RFC 3339 writes it", *object.StageTimestamp)}
 	}
+	if levels := depth(text); levels > maxDepth {
+		return item{err: fmt.Errorf("an event of %d levels, and k8saudit parses %d", levels, maxDepth)}
+	}
 	return item{event: Event{Line: r.line, Time: at.UTC(), JSON: text}}
 }
 
@@ -162,8 +189,9 @@ func (r *Reader) parse(text []byte) item {
 // apiVersion.
 const headSize = 64 << 10
 
-// Is tells whether the file at path is a log of audit events, by its first bytes: it is text, maybe compressed, and names the
-// API group. Its first lines may be damaged, as in a log that was cut when it was rotated.
+// Is tells whether the file at path is a log of audit events, by its first bytes, unpacked where they are gzip: they name the
+// API group, and do not begin a syscall capture, which may hold the name too. Its first lines may be damaged, as in a log that
+// was rotated within a line.
 func Is(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -180,17 +208,5 @@ func Is(path string) (bool, error) {
 		return false, err
 	}
 	head = head[:n]
-	return bytes.Contains(head, []byte("audit.k8s.io/")) && isText(head), nil
-}
-
-// isText tells whether b is UTF-8 without control characters but white space; its last character may be cut off.
-func isText(b []byte) bool {
-	for i := 0; i < len(b); {
-		c, size := utf8.DecodeRune(b[i:])
-		if c == utf8.RuneError && size == 1 && utf8.FullRune(b[i:]) || c < ' ' && c != '\n' && c != '\r' && c != '\t' {
-			return false
-		}
-		i += size
-	}
-	return true
+	return bytes.Contains(head, []byte("audit.k8s.io/")) && !bytes.HasPrefix(head, []byte("\n\r\r\n")), nil
 }

@@ -53,9 +53,9 @@ func pluginName(library string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(filepath.Base(library), "lib"), ".so")
 }
 
-// openAudit prepares an audit log for the plugin that reads it: a copy with a list of one event a line, and nothing else. So every
-// plugin gives the same events with the same numbers, and an engine's own complaints are never about the log. What is passed
-// over goes to say. Events that the plugin cannot read are the cut.
+// openAudit prepares an audit log for the plugin that reads it: a copy with a list of one event a line, and nothing else. So
+// every plugin gives the same events with the same numbers, and an engine's own complaints are never about the log. What is
+// passed over goes to say. Events that the plugin cannot read are the cut.
 func openAudit(ctx context.Context, path, plugin string, say func(string)) (input, error) {
 	in := input{path: path, hostname: localHostname(), source: auditlog.Source, clean: func() {}}
 	if plugin == "" {
