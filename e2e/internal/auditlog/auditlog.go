@@ -136,7 +136,9 @@ func (r *Reader) appendItems(items []item, text []byte) []item {
 		}
 		return items
 	}
-	return append(items, item{err: fmt.Errorf("no audit event but kind %q: want an Event or EventList of audit.k8s.io/v1", object.Kind)})
+	return append(items, item{
+		err: fmt.Errorf("no audit event but kind %q: want an Event or EventList of audit.k8s.io/v1", object.Kind),
+	})
 }
 
 func notJSON(err error) error {
@@ -200,7 +202,7 @@ func Is(path string) (bool, error) {
 	defer f.Close()
 	r, err := NewReader(f)
 	if err != nil {
-		return false, nil //nolint:nilerr // gzip that cannot be read is no log
+		return false, nil // gzip that cannot be read is no log
 	}
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(r.in, head)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,10 @@ func openAudit(ctx context.Context, path, plugin string, say func(string)) (inpu
 		return in, fmt.Errorf("open the audit log: %w", err)
 	}
 	defer from.Close()
+	reader, err := auditlog.NewReader(from)
+	if err != nil {
+		return in, fmt.Errorf("read the audit log %s: %w", path, err)
+	}
 	to, err := os.CreateTemp("", "datastaging-*.jsonl")
 	if err != nil {
 		return in, err
@@ -76,7 +81,7 @@ func openAudit(ctx context.Context, path, plugin string, say func(string)) (inpu
 	if pluginName(plugin) == k8saudit {
 		limit = maxK8SAuditLine
 	}
-	log, err := copyAudit(ctx, to, from, limit)
+	log, err := copyAudit(ctx, to, reader, limit)
 	if err := errors.Join(err, to.Close()); err != nil {
 		in.clean()
 		return in, fmt.Errorf("read the audit log %s: %w", path, err)
@@ -92,14 +97,11 @@ func openAudit(ctx context.Context, path, plugin string, say func(string)) (inpu
 			"takes lines of up to %d bytes from a file; name libauditsource.so with K8SAUDIT_LIB to replay them, without ka fields",
 			path, log.large, log.firstLarge, limit)
 	}
-	if log.events > 0 {
-		return in, nil
+	if log.events == 0 {
+		in.clean()
+		return in, cmp.Or(in.cut, log.empty(path))
 	}
-	in.clean()
-	if in.cut != nil {
-		return in, in.cut
-	}
-	return in, fmt.Errorf("read the audit log %s: it holds no audit event; first %w", path, log.firstForeign)
+	return in, nil
 }
 
 // auditCopy is what was copied of a log, and what was not.
@@ -112,6 +114,14 @@ type auditCopy struct {
 	damage       error // what kept the rest from being read
 }
 
+// empty is the error of a log without events.
+func (c auditCopy) empty(path string) error {
+	if c.firstForeign == nil {
+		return fmt.Errorf("read the audit log %s: its lists hold no event", path)
+	}
+	return fmt.Errorf("read the audit log %s: it holds no audit event; first %w", path, c.firstForeign)
+}
+
 // A line of the copy is a list, whose items need not say what they are.
 const (
 	listStart = `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[`
@@ -119,17 +129,12 @@ const (
 )
 
 // copyAudit copies the events of a log in lines of up to limit bytes. Its error is one of writing.
-func copyAudit(ctx context.Context, to io.Writer, from io.Reader, limit int) (auditCopy, error) {
+func copyAudit(ctx context.Context, to io.Writer, from *auditlog.Reader, limit int) (auditCopy, error) {
 	var log auditCopy
-	in, err := auditlog.NewReader(from)
-	if err != nil {
-		log.damage = err
-		return log, nil
-	}
 	out := bufio.NewWriterSize(to, 64<<10)
 	var copied []byte
 	for ctx.Err() == nil {
-		event, err := in.Next()
+		event, err := from.Next()
 		var line *auditlog.LineError
 		switch {
 		case errors.As(err, &line):

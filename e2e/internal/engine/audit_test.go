@@ -71,7 +71,7 @@ var buildAuditSource = sync.OnceValues(func() (string, error) {
 })
 
 // auditEngines are the engines that are to be had, reading audit logs with a plugin.
-func auditEngines(t *testing.T, plugin string) map[string]func(t *testing.T) Engine {
+func auditEngines(plugin string) map[string]func(t *testing.T) Engine {
 	return map[string]func(t *testing.T) Engine{
 		"sysdig": func(t *testing.T) Engine {
 			eng := *realSysdig(t)
@@ -89,7 +89,7 @@ func auditEngines(t *testing.T, plugin string) map[string]func(t *testing.T) Eng
 func eachAuditEngine(t *testing.T, test func(t *testing.T, eng Engine)) {
 	plugin, err := buildAuditSource()
 	require.NoError(t, err)
-	for name, open := range auditEngines(t, plugin) {
+	for name, open := range auditEngines(plugin) {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
@@ -184,7 +184,7 @@ func TestEnginesGiveTheSameAlertsOfAuditLogs(t *testing.T) {
 	rules := writeFile(t, "rules.yaml", []byte(auditRules))
 	plugin, err := buildAuditSource()
 	require.NoError(t, err)
-	engines := auditEngines(t, plugin)
+	engines := auditEngines(plugin)
 	req := Request{Capture: auditLogs + "token-theft-exec.jsonl", Rules: []string{rules}}
 	want, err := engines["falco"](t).Replay(t.Context(), req)
 	require.NoError(t, err)
@@ -202,7 +202,7 @@ func TestOurSourceGivesTheEventsOfK8SAudit(t *testing.T) {
 	rules := writeFile(t, "rules.yaml", []byte(auditRules))
 	plugin, err := buildAuditSource()
 	require.NoError(t, err)
-	for name, open := range auditEngines(t, plugin) {
+	for name, open := range auditEngines(plugin) {
 		for _, log := range []string{"ordinary-day", "token-theft-exec", "token-requests", "damaged"} {
 			t.Run(name+" "+log, func(t *testing.T) {
 				req := Request{Capture: auditLogs + log + ".jsonl", Rules: []string{rules}}
@@ -222,7 +222,7 @@ func TestOurSourceGivesTheEventsOfK8SAudit(t *testing.T) {
 					}
 					return alerts
 				}
-				want := replay(auditEngines(t, k8saudit)[name](t))
+				want := replay(auditEngines(k8saudit)[name](t))
 				assert.NotEmpty(t, want)
 				assert.Equal(t, want, replay(open(t)))
 			})
@@ -299,6 +299,7 @@ func TestWhatIsPassedOverInAnAuditLogIsSaidOnce(t *testing.T) {
 
 func TestAuditLogsThatCannotBeReplayedSayWhatToChange(t *testing.T) {
 	empty := writeFile(t, "empty.jsonl", []byte(`{"kind":"Policy","apiVersion":"audit.k8s.io/v1"}`+"\n"))
+	lists := writeFile(t, "lists.jsonl", []byte(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[]}`+"\n"))
 	long := writeFile(t, "long.jsonl", []byte(smallEvent+`,"userAgent":"`+strings.Repeat("x", 1<<16)+`"}`))
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
@@ -309,6 +310,7 @@ func TestAuditLogsThatCannotBeReplayedSayWhatToChange(t *testing.T) {
 	}{
 		{"no plugin", auditLogs + "damaged.jsonl", "", t.Context(), "name Falco's k8saudit plugin with K8SAUDIT_LIB"},
 		{"no events", empty, "libauditsource.so", t.Context(), `empty.jsonl: it holds no audit event; first line 1: no audit event but kind "Policy"`},
+		{"lists without events", lists, "libauditsource.so", t.Context(), "lists.jsonl: its lists hold no event"},
 		{"none that k8saudit can read", long, "libk8saudit.so", t.Context(), "long events were left out"},
 		{"an interrupt", auditLogs + "damaged.jsonl", "libauditsource.so", stopped, "context canceled"},
 	} {
