@@ -20,6 +20,7 @@ type engineFlags struct {
 	FalcoBin        string `env:"FALCO_BIN" placeholder:"FILE" help:"Falco program, 0.42 or later. Default: falco on the PATH." group:"Engine"`
 	FalcoImage      string `env:"FALCO_IMAGE" placeholder:"IMAGE" help:"Falco container image to run with docker or podman instead of a program." group:"Engine"`
 	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
+	K8SAudit        string `name:"k8saudit" env:"K8SAUDIT_LIB" placeholder:"FILE" help:"Falco's k8saudit plugin, to read audit logs with. Default: the one in Falco's plugin folder, else the one for tests beside stagectl, which has no fields." group:"Engine"`
 	Mirror          string `env:"DATASTAGING_MIRROR" placeholder:"URL" help:"Debian archive to download sysdig from. Default: the one that this machine's apt uses." group:"Engine"`
 }
 
@@ -35,6 +36,8 @@ func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, erro
 		FalcoBin:        f.FalcoBin,
 		FalcoImage:      f.FalcoImage,
 		ContainerPlugin: f.ContainerPlugin,
+		K8SAudit:        f.K8SAudit,
+		AuditSource:     auditSource(),
 		CacheDir:        cache,
 		Mirror:          f.Mirror,
 		Progress:        debian.NewProgress(con.stderr, con.stderrTerminal),
@@ -85,6 +88,15 @@ func (f bundleFlags) rulesPaths() ([]string, error) {
 		return nil, err
 	}
 	return append([]string{bundled}, f.Rules...), nil
+}
+
+// auditSource is the plugin that reads audit logs where Falco's own is not found; empty where it was not built.
+func auditSource() string {
+	path, err := beside("libauditsource.so", "K8SAUDIT_LIB")
+	if err != nil {
+		return "" // an audit log is refused with what to do about it
+	}
+	return path
 }
 
 // beside gives the path of a file of the release, which lies beside the program. instead names the flags that do without.

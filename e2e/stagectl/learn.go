@@ -9,12 +9,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 )
 
 // learnCmd learns a baseline from captures of what is normal.
 type learnCmd struct {
-	Captures []string `arg:"" name:"capture" help:"Capture files (.scap) of normal work, in any order."`
+	Captures []string `arg:"" name:"capture" help:"Capture files (.scap) and audit logs of normal work, in any order."`
 	Out      string   `required:"" placeholder:"FILE" help:"Baseline file to write. One that is there is learned on."`
 	Node     string   `placeholder:"NAME" help:"Node that the baseline is of, for merging. Default: this host's name."`
 	Config   string   `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
@@ -23,13 +24,23 @@ type learnCmd struct {
 	Engine engineFlags `embed:""`
 }
 
-// nothing is a rules file whose rule never fires: learning needs no alert, and an engine needs a rule.
-const nothing = `- rule: Nothing
+// Rules files whose rule never fires, for a syscall capture and for an audit log: learning needs no alert, and an engine needs
+// a rule.
+const (
+	noSyscall = `- rule: Nothing
   desc: Never fires.
   condition: evt.type = close and evt.num = 0
   output: never
   priority: DEBUG
 `
+	noAuditEvent = `- rule: Nothing
+  desc: Never fires.
+  source: k8s_audit
+  condition: evt.num = 0
+  output: never
+  priority: DEBUG
+`
+)
 
 // Run replays the captures one after the other through a plugin that learns, and writes the baseline when all are read.
 func (c learnCmd) Run(ctx context.Context, con console) error {
@@ -69,18 +80,27 @@ func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig jso
 		return fmt.Errorf("learn: make room beside %s: %w", out, err)
 	}
 	defer os.RemoveAll(work)
-	learned, rules := filepath.Join(work, "baseline"), filepath.Join(work, "rules.yaml")
-	if err := os.WriteFile(rules, []byte(nothing), 0o600); err != nil {
+	learned := filepath.Join(work, "baseline")
+	syscallRules, auditRules := filepath.Join(work, "syscall.yaml"), filepath.Join(work, "k8s_audit.yaml")
+	err = errors.Join(
+		os.WriteFile(syscallRules, []byte(noSyscall), 0o600),
+		os.WriteFile(auditRules, []byte(noAuditEvent), 0o600))
+	if err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
 	if err := carryOn(out, learned); err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
-	req := engine.Request{Plugin: plugin, Rules: []string{rules}}
+	req := engine.Request{Plugin: plugin}
 	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn", "file": learned}, nil); err != nil {
 		return err
 	}
 	for _, req.Capture = range captures {
+		req.Rules = []string{syscallRules}
+		// A capture that cannot be opened is told by the engine.
+		if isLog, err := auditlog.Is(req.Capture); err == nil && isLog {
+			req.Rules = []string{auditRules}
+		}
 		if _, err := eng.Replay(ctx, req); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 
 // replayCmd replays captures and prints the alerts.
 type replayCmd struct {
-	Captures []string `arg:"" name:"capture" help:"Capture files (.scap), replayed one after the other, each by a fresh engine."`
+	Captures []string `arg:"" name:"capture" help:"Capture files (.scap) and logs of Kubernetes audit events, replayed one after the other, each by a fresh engine."`
 	Format   string   `enum:"table,json" default:"table" help:"Format of the alerts: ${enum}. json is one alert a line as Falco prints it, and nothing else."`
 	Config   string   `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
 	Baseline string   `placeholder:"FILE" help:"Baseline to compare with, as stagectl learn or the plugin wrote it."`

@@ -102,8 +102,8 @@ var signatures = []struct {
 	{"PK\x03\x04", "a zip archive: unpack it"},
 	{"\x7FELF", "a program (ELF)"},
 	{"version https://git-lfs", "a Git LFS pointer: fetch the file itself with git lfs pull"},
-	{"{", "JSON text"},
-	{"[", "JSON text"},
+	{"{", "JSON text without audit events (audit.k8s.io/v1)"},
+	{"[", "JSON text without audit events (audit.k8s.io/v1)"},
 	{"#!", "a script"},
 }
 

@@ -22,8 +22,8 @@ type Engine interface {
 
 // Request is one replay.
 type Request struct {
-	Capture    string          // path of the .scap file
+	Capture    string          // path of a syscall capture (.scap) or of an audit log, told by its content
 	Plugin     string          // path of libdatastaging.so
 	InitConfig json.RawMessage // the plugin's init_config, a JSON object; empty for the defaults
-	Rules      []string        // paths of rules files, in load order
+	Rules      []string        // paths of rules files, in load order; those of the capture's event source run
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // minFalco is the oldest Falco whose libs have event schema 4, which the plugin is built for.
@@ -27,6 +28,7 @@ type Falco struct {
 	path      string // of the program; of docker or podman where image is set
 	image     string // container image; empty for a program
 	container string // path of Falco's container plugin; empty for none
+	audit     string // path of the plugin that reads audit logs; empty for none
 	log       *journal
 	version   string // of Falco
 	libs      string // of falcosecurity/libs
@@ -39,12 +41,15 @@ type FalcoOptions struct {
 	// ContainerPlugin is the path of Falco's container plugin, which adds the container's name, image and pod to alerts.
 	// Empty: the one in Falco's plugin folder if there is one. "none": without.
 	ContainerPlugin string
+	AuditPlugin     string    // path of the plugin that reads audit logs; empty: none are read
 	Log             io.Writer // what Falco says that is no alert
 }
 
 // NewFalco makes the engine of a Falco and asks its version. A Falco that is too old is an error.
 func NewFalco(ctx context.Context, opts FalcoOptions) (*Falco, error) {
-	f := &Falco{path: opts.Path, image: opts.Image, container: opts.ContainerPlugin, log: newJournal(opts.Log)}
+	f := &Falco{
+		path: opts.Path, image: opts.Image, container: opts.ContainerPlugin, audit: opts.AuditPlugin, log: newJournal(opts.Log),
+	}
 	if f.image != "" {
 		runner, err := containerRunner()
 		if err != nil {
@@ -158,17 +163,20 @@ func (f *Falco) findContainerPlugin() string {
 	if f.image != "" {
 		return name // Falco's image has it in its plugin folder
 	}
-	path, err := filepath.EvalSymlinks(f.path)
-	if err != nil {
-		path = f.path
+	return findIn(pluginFolders(f.path), name)
+}
+
+// pluginFolders are where Falco's packages put plugins, from the program on; empty for no program.
+func pluginFolders(program string) []string {
+	const packaged = "/usr/share/falco/plugins"
+	if program == "" {
+		return []string{packaged}
 	}
-	prefix := filepath.Dir(filepath.Dir(path)) // of bin/falco
-	for _, dir := range []string{filepath.Join(prefix, "share/falco/plugins"), filepath.Join(prefix, "plugins"), "/usr/share/falco/plugins"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return filepath.Join(dir, name)
-		}
+	if path, err := filepath.EvalSymlinks(program); err == nil {
+		program = path
 	}
-	return ""
+	prefix := filepath.Dir(filepath.Dir(program)) // of bin/falco
+	return []string{filepath.Join(prefix, "share/falco/plugins"), filepath.Join(prefix, "plugins"), packaged}
 }
 
 // Name is "falco".
@@ -186,7 +194,7 @@ func (f *Falco) Version(context.Context) (string, error) {
 // Replay runs Falco over the capture with nothing but the request's plugin and rules. A capture that is cut off gives the
 // alerts of its good part and the *capture.Error.
 func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	in, err := open(ctx, req.Capture, f.libs)
+	in, err := open(ctx, req.Capture, f.libs, f.audit, f.log)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +205,7 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	config, mounts, err := f.config(req, dir)
+	config, mounts, err := f.config(req, in.source, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +215,11 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := f.command(running, append(mounts, dir), in.hostname, "-c", path)
+	args := []string{"-c", path}
+	if in.source != ruleset.SyscallSource {
+		args = append(args, "--enable-source", in.source) // without the others, which are live ones that never end
+	}
+	cmd := f.command(running, append(mounts, dir), in.hostname, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -248,10 +260,20 @@ var live = []string{
 	"   - num times actions taken: 0",
 }
 
-// readable is Falco's log without the times, which are those of the replay, and without lines about a live capture.
+// otherSources are Falco's warnings about rules of a source that the capture is not of: no fault of the rules. What is left of
+// a file's warnings when these are gone may be its heading alone.
+var (
+	otherSources = regexp.MustCompile(`(?m)^In rules content: .*\n(?: .*\n)*------\n(?:.*\n){1,3}?------\nLOAD_UNKNOWN_SOURCE .*\n`)
+	bareHeading  = regexp.MustCompile(`(?m)^.*: Ok, with warnings\n\d+ Warnings:\n(\n|\z)`)
+)
+
+// readable is Falco's log without the times, which are those of the replay, and without what is no matter here: rules of
+// other sources, and live captures.
 func readable(log string) string {
+	log = logTime.ReplaceAllString(log, "")
+	log = bareHeading.ReplaceAllString(otherSources.ReplaceAllString(log, ""), "")
 	var b strings.Builder
-	for line := range strings.Lines(logTime.ReplaceAllString(log, "")) {
+	for line := range strings.Lines(log) {
 		if !slices.ContainsFunc(live, func(start string) bool { return strings.HasPrefix(line, start) }) {
 			b.WriteString(line)
 		}
@@ -339,16 +361,19 @@ type falcoConfig struct {
 }
 
 type falcoEngine struct {
-	Kind   string `json:"kind"`
-	Replay struct {
-		CaptureFile string `json:"capture_file"`
-	} `json:"replay"`
+	Kind   string       `json:"kind"`
+	Replay *falcoReplay `json:"replay,omitempty"`
+}
+
+type falcoReplay struct {
+	CaptureFile string `json:"capture_file"`
 }
 
 type falcoPlugin struct {
 	Name        string `json:"name"`
 	LibraryPath string `json:"library_path"`
 	InitConfig  string `json:"init_config"`
+	OpenParams  string `json:"open_params,omitempty"` // of the plugin that is the source
 }
 
 type falcoAppendOutput struct {
@@ -369,8 +394,9 @@ var containerFields = []string{
 	fieldContainerID, "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name",
 }
 
-// config writes falco.yaml, as JSON, which YAML includes, and gives the files that it names. dir is a private folder.
-func (f *Falco) config(req Request, dir string) (config []byte, paths []string, err error) {
+// config writes falco.yaml, as JSON, which YAML includes, and gives the files that it names. source is the event source of
+// the request's capture; dir is a private folder.
+func (f *Falco) config(req Request, source, dir string) (config []byte, paths []string, err error) {
 	c := falcoConfig{
 		ConfigFiles:    []string{},
 		LoadPlugins:    []string{},
@@ -402,8 +428,8 @@ func (f *Falco) config(req Request, dir string) (config []byte, paths []string, 
 		paths = append(paths, abs)
 		return abs, nil
 	}
-	c.Engine.Kind = "replay"
-	if c.Engine.Replay.CaptureFile, err = path(req.Capture); err != nil {
+	capture, err := path(req.Capture)
+	if err != nil {
 		return nil, nil, err
 	}
 	for _, p := range req.Rules {
@@ -427,7 +453,22 @@ func (f *Falco) config(req Request, dir string) (config []byte, paths []string, 
 		}
 		c.LoadPlugins = append(c.LoadPlugins, "container")
 		c.Plugins = append(c.Plugins, falcoPlugin{Name: "container", LibraryPath: library, InitConfig: init})
-		fields = append(fields, containerFields...)
+		if source == ruleset.SyscallSource {
+			fields = append(fields, containerFields...)
+		}
+	}
+	if source == ruleset.SyscallSource {
+		c.Engine = falcoEngine{Kind: "replay", Replay: &falcoReplay{capture}}
+	} else {
+		// A plugin that is a source reads its events itself, which is a live capture to Falco.
+		c.Engine = falcoEngine{Kind: "nodriver"}
+		library, err := path(f.audit)
+		if err != nil {
+			return nil, nil, err
+		}
+		name := pluginName(library)
+		c.LoadPlugins = append(c.LoadPlugins, name)
+		c.Plugins = append(c.Plugins, falcoPlugin{Name: name, LibraryPath: library, OpenParams: capture})
 	}
 	if req.Plugin != "" {
 		library, err := path(req.Plugin)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 func TestFalcoVersionsAreReadInBothForms(t *testing.T) {
@@ -67,7 +69,7 @@ func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 		Rules:      []string{file("1.yaml"), file("2.yaml")},
 	}
 	f := &Falco{path: "/usr/bin/falco", container: file("libcontainer.so")}
-	config, paths, err := f.config(req, dir)
+	config, paths, err := f.config(req, ruleset.SyscallSource, dir)
 	require.NoError(t, err)
 	assert.Equal(t, []string{req.Capture, req.Rules[0], req.Rules[1], f.container, req.Plugin}, paths, "what a container has to see")
 
@@ -92,9 +94,9 @@ func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 }
 
 func TestFalcoGetsNoPathThatItWouldChangeOrPassOver(t *testing.T) {
-	_, _, err := new(Falco).config(Request{Capture: "/c/${HOME}.scap"}, t.TempDir())
+	_, _, err := new(Falco).config(Request{Capture: "/c/${HOME}.scap"}, ruleset.SyscallSource, t.TempDir())
 	assert.ErrorContains(t, err, "rename it")
-	_, _, err = new(Falco).config(Request{Capture: coreRules, Rules: []string{"no.yaml"}}, t.TempDir())
+	_, _, err = new(Falco).config(Request{Capture: coreRules, Rules: []string{"no.yaml"}}, ruleset.SyscallSource, t.TempDir())
 	assert.ErrorContains(t, err, "no.yaml: no such file")
 }
 
@@ -145,6 +147,21 @@ func TestFalcosLogIsReadableWithoutWhatConcernsLiveCaptures(t *testing.T) {
 			"If syscalls in rules include high volume syscalls (y)\n"+
 			"Syscall event drop monitoring:\n   - event drop detected: 0 occurrences\n   - num times actions taken: 0\n"))
 	assert.Empty(t, readable("Syscall event drop monitoring:\n"))
+}
+
+func TestRulesOfOtherSourcesAreNoWarningToTellOf(t *testing.T) {
+	const (
+		heading = "2026-11-24T22:12:51+0000: /r/rules.yaml: Ok, with warnings\n"
+		other   = "In rules content: (/r/rules.yaml:0:0)\n    rule 'A': (/r/rules.yaml:6:2)\n------\n- rule: A\n  ^\n------\n" +
+			"LOAD_UNKNOWN_SOURCE (Unknown event source): Unknown source k8s_audit, skipping\n"
+		broad = "In rules content: (/r/rules.yaml:0:0)\n    rule 'S': (/r/rules.yaml:12:2)\n------\n- rule: S\n  ^\n------\n" +
+			"LOAD_NO_EVTTYPE (Condition has no event-type restriction): Rule matches too many evt.type values.\n"
+	)
+	assert.Empty(t, readable(heading+"2 Warnings:\n"+other+other+"\n"))
+	assert.Equal(t, "/r/rules.yaml: Ok, with warnings\n3 Warnings:\n"+broad,
+		readable(heading+"3 Warnings:\n"+other+broad+other+"\n"))
+	assert.Equal(t, "/r/rules.yaml: Ok, with warnings\n1 Warnings:\n"+broad+"\n/r/more.yaml: Unreadable\n",
+		readable(heading+"1 Warnings:\n"+broad+"\n"+strings.ReplaceAll(heading, "rules", "other")+"1 Warnings:\n"+other+"\n/r/more.yaml: Unreadable\n"))
 }
 
 func TestFalcosComplaintIsPassedOn(t *testing.T) {

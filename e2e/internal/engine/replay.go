@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,9 @@ import (
 	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // killDelay is how long an engine that was told to stop may take before it is killed.
@@ -22,17 +25,23 @@ const killDelay = 5 * time.Second
 
 // input is a capture that was looked through before an engine gets it.
 type input struct {
-	path     string // of the capture, or of the good part of one that is cut off
+	path     string // of what the engine reads: the capture, or a copy of what is good of it
+	source   string // event source of its events: syscall, k8s_audit
 	hostname string // what alerts name as their host: where it was recorded
-	cut      error  // the *capture.Error of a capture that is cut off, for the end of the replay
+	cut      error  // what is missing of it, a *capture.Error for syscalls, for the end of the replay
 	clean    func()
 }
 
-// open looks through the capture for an engine of these libs. A capture that is cut off is no reason not to replay it. The
-// engine gets only its good part then: engines end at the cut in different ways, one of them silently.
-func open(ctx context.Context, path, libs string) (input, error) {
+// open looks through the capture for an engine of these libs, which reads audit logs with the plugin auditPlugin. A capture
+// that is cut off is no reason not to replay it. The engine gets only its good part then: engines end at the cut in different
+// ways, one of them silently.
+func open(ctx context.Context, path, libs, auditPlugin string, log *journal) (input, error) {
+	// What cannot be read is told by capture.Check.
+	if isLog, err := auditlog.Is(path); err == nil && isLog {
+		return openAudit(ctx, path, auditPlugin, log.say)
+	}
 	sum, err := capture.Check(ctx, path, capture.LimitsOf(libs))
-	in := input{path: path, hostname: hostname(sum), clean: func() {}}
+	in := input{path: path, source: ruleset.SyscallSource, hostname: hostname(sum), clean: func() {}}
 	var problem *capture.Error
 	if !errors.As(err, &problem) || problem.Problem != capture.Truncated || problem.Events == 0 {
 		return in, err
@@ -56,6 +65,10 @@ func hostname(sum capture.Summary) string {
 	if sum.Machine.Hostname != "" {
 		return sum.Machine.Hostname
 	}
+	return localHostname()
+}
+
+func localHostname() string {
 	name, err := os.Hostname()
 	if err != nil {
 		return ""
@@ -78,13 +91,13 @@ func engineEnv(env []string) []string {
 	return append(env, "TZ=UTC")
 }
 
-// pluginArg gives sysdig's arguments for the request's plugin. clean removes what they need.
-func pluginArg(req Request) (args []string, clean func(), err error) {
+// pluginArg gives sysdig's arguments for a plugin and its init_config, none for none. clean removes what they need.
+func pluginArg(library string, initConfig json.RawMessage) (args []string, clean func(), err error) {
 	clean = func() {}
-	if req.Plugin == "" {
+	if library == "" {
 		return nil, clean, nil
 	}
-	path, err := filepath.Abs(req.Plugin)
+	path, err := filepath.Abs(library)
 	if err != nil {
 		return nil, clean, fmt.Errorf("find the plugin: %w", err)
 	}
@@ -105,8 +118,8 @@ func pluginArg(req Request) (args []string, clean func(), err error) {
 		}
 		path = link
 	}
-	if len(req.InitConfig) > 0 {
-		path += ":" + string(req.InitConfig)
+	if len(initConfig) > 0 {
+		path += ":" + string(initConfig)
 	}
 	if len(path) > maxArg {
 		clean()

@@ -275,7 +275,7 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 	library := filepath.Join(dir, "lib.so")
 	require.NoError(t, os.WriteFile(library, []byte("library"), 0o600))
 
-	args, clean, err := pluginArg(Request{Plugin: library, InitConfig: json.RawMessage(`{"a": "b:c"}`)})
+	args, clean, err := pluginArg(library, json.RawMessage(`{"a": "b:c"}`))
 	require.NoError(t, err)
 	require.Len(t, args, 2)
 	path, config, _ := bytes.Cut([]byte(args[1]), []byte(":"))
@@ -286,7 +286,7 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 	clean()
 	assert.NoFileExists(t, string(path))
 
-	args, _, err = pluginArg(Request{})
+	args, _, err = pluginArg("", nil)
 	require.NoError(t, err)
 	assert.Empty(t, args)
 }
@@ -339,6 +339,6 @@ func TestMissingEnginesAreExplained(t *testing.T) {
 }
 
 func TestTreeWithoutItsLoaderIsRefused(t *testing.T) {
-	_, err := NewSysdig(context.Background(), debian.Tree{Root: t.TempDir()}, nil)
+	_, err := NewSysdig(context.Background(), debian.Tree{Root: t.TempDir()}, SysdigOptions{})
 	assert.ErrorContains(t, err, "have it downloaded again")
 }

@@ -25,6 +25,9 @@ type Options struct {
 	FalcoImage      string // container image of a Falco, instead of a program
 	ContainerPlugin string // see FalcoOptions
 
+	K8SAudit    string // path of Falco's k8saudit plugin, to read audit logs with; empty: the one in Falco's plugin folder
+	AuditSource string // path of a plugin to read them with where there is none; empty: no audit logs
+
 	CacheDir string          // folder that sysdig is downloaded to; empty: there is none
 	Mirror   string          // Debian archive that it comes from; empty: the one that the machine uses
 	Progress debian.Progress // of the download
@@ -50,6 +53,7 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 				Path:            path,
 				Image:           opts.FalcoImage,
 				ContainerPlugin: opts.ContainerPlugin,
+				AuditPlugin:     findAuditPlugin(opts, pluginFolders(path)),
 				Log:             opts.Log,
 			})
 		}
@@ -73,7 +77,7 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 		}
 		return nil, err
 	}
-	return NewSysdig(ctx, tree, opts.Log)
+	return NewSysdig(ctx, tree, SysdigOptions{AuditPlugin: findAuditPlugin(opts, pluginFolders("")), Log: opts.Log})
 }
 
 // findFalco gives the path of the Falco program; empty where there is none and none was asked for by name.

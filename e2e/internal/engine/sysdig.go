@@ -33,13 +33,19 @@ type Sysdig struct {
 	loader  []string // the tree's own dynamic loader with its library path, and the program
 	version string   // of sysdig
 	libs    string   // of falcosecurity/libs
+	audit   string   // path of the plugin that reads audit logs; empty for none
 	log     *journal
 	slots   chan struct{} // one for each process that may run at once, whatever the number of replays
 }
 
-// NewSysdig makes the engine of an unpacked sysdig package and starts it to ask its version. log gets the warnings about
-// rules.
-func NewSysdig(ctx context.Context, tree debian.Tree, log io.Writer) (*Sysdig, error) {
+// SysdigOptions are what a sysdig is used with.
+type SysdigOptions struct {
+	AuditPlugin string    // path of the plugin that reads audit logs; empty: none are read
+	Log         io.Writer // gets the warnings about rules and captures
+}
+
+// NewSysdig makes the engine of an unpacked sysdig package and starts it to ask its version.
+func NewSysdig(ctx context.Context, tree debian.Tree, opts SysdigOptions) (*Sysdig, error) {
 	one := func(pattern string) (string, error) {
 		found, err := filepath.Glob(filepath.Join(tree.Root, pattern))
 		if err != nil || len(found) == 0 {
@@ -58,7 +64,8 @@ func NewSysdig(ctx context.Context, tree debian.Tree, log io.Writer) (*Sysdig, e
 	}
 	s := &Sysdig{
 		tree:   tree,
-		log:    newJournal(log),
+		audit:  opts.AuditPlugin,
+		log:    newJournal(opts.Log),
 		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		loader: []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
 	}
@@ -95,7 +102,7 @@ func (s *Sysdig) Version(context.Context) (string, error) {
 // Replay screens the capture with the conditions of all rules at once, and where anything matches, runs each rule.
 // A capture that is cut off gives the alerts of its good part and the *capture.Error.
 func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	in, err := open(ctx, req.Capture, s.libs)
+	in, err := open(ctx, req.Capture, s.libs, s.audit, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -109,16 +116,25 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 	}
 	var rules []ruleset.Rule
 	for _, r := range set.Rules() {
-		if r.Enabled && r.Source == ruleset.SyscallSource {
+		if r.Enabled && r.Source == in.source {
 			rules = append(rules, r)
 		}
 	}
-	plugin, clean, err := pluginArg(req)
+	plugin, clean, err := pluginArg(req.Plugin, req.InitConfig)
 	if err != nil {
 		return nil, err
 	}
 	defer clean()
-	replay := &sysdigReplay{Sysdig: s, input: in, plugin: plugin}
+	replay := &sysdigReplay{Sysdig: s, input: in, plugins: plugin, read: []string{"-r", in.path}}
+	if in.source != ruleset.SyscallSource {
+		source, clean, err := pluginArg(s.audit, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer clean()
+		replay.plugins = append(replay.plugins, source...)
+		replay.read = []string{"-I", pluginName(s.audit) + ":" + in.path}
+	}
 	if err := replay.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -145,7 +161,8 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 type sysdigReplay struct {
 	*Sysdig
 	input
-	plugin []string // -H and its argument; empty without a plugin
+	plugins []string // -H and its argument, for each plugin
+	read    []string // the option that names the capture
 }
 
 // maxArg is what Linux lets one argument hold (MAX_ARG_STRLEN), in bytes, without the NUL.
@@ -164,8 +181,8 @@ func (r *sysdigReplay) checkPlugins(ctx context.Context, set *ruleset.Set) error
 		return nil
 	}
 	loaded := map[string]ruleset.Version{}
-	if len(r.plugin) > 0 {
-		path, _, _ := strings.Cut(r.plugin[1], ":")
+	for i := 1; i < len(r.plugins); i += 2 {
+		path, _, _ := strings.Cut(r.plugins[i], ":")
 		out, err := r.command(ctx, "--plugin-info", path).Output()
 		if err != nil {
 			return fmt.Errorf("ask the plugin its version: %w", explain(ctx, err))
@@ -259,8 +276,11 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 	}
 	output := strings.TrimPrefix(rule.Output, "*")
 	var alerts []alert.Alert
-	fields := "*%" + alert.FieldEventNumber + " %" + fieldTime + " %" + fieldCgroups + " " + output
-	err := r.pass(ctx, rule.Filter, fields, true, func(out *bufio.Reader) error {
+	fields := "*%" + alert.FieldEventNumber + " %" + fieldTime + " "
+	if rule.Source == ruleset.SyscallSource {
+		fields += "%" + fieldCgroups + " "
+	}
+	err := r.pass(ctx, rule.Filter, fields+output, true, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadBytes('\n')
 			if len(bytes.TrimSpace(line)) > 0 {
@@ -332,11 +352,9 @@ func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error
 	if err != nil {
 		return alert.Alert{}, fmt.Errorf("read sysdig's output: the event's time: %w", err)
 	}
-	cgroups, _ := values[fieldCgroups].(string)
-	if !slices.ContainsFunc(rule.Format, func(t ruleset.Token) bool { return t.Key == fieldCgroups }) {
-		delete(values, fieldCgroups)
+	if rule.Source == ruleset.SyscallSource {
+		addContainer(rule, values)
 	}
-	values[fieldContainerID] = containerID(cgroups)
 	tags := rule.Tags
 	if tags == nil {
 		tags = []string{}
@@ -350,6 +368,15 @@ func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error
 		Time:         time.Unix(0, ns).UTC(),
 		OutputFields: values,
 	}, nil
+}
+
+// addContainer adds the container's id, which Falco has of its container plugin, in place of the cgroups that it is read from.
+func addContainer(rule ruleset.Rule, values map[string]any) {
+	cgroups, _ := values[fieldCgroups].(string)
+	if !slices.ContainsFunc(rule.Format, func(t ruleset.Token) bool { return t.Key == fieldCgroups }) {
+		delete(values, fieldCgroups)
+	}
+	values[fieldContainerID] = containerID(cgroups)
 }
 
 // cgroupID finds a container's id at the end of a cgroup path, as Docker, containerd, CRI-O and Podman name theirs.
@@ -391,8 +418,7 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := []string{"-r", r.path}
-	args = append(args, r.plugin...)
+	args := slices.Concat(r.plugins, r.read)
 	if asJSON {
 		args = append(args, "-j")
 	}
