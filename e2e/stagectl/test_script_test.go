@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"stagectl": main})
 }
 
+var update = flag.Bool("update", false, "write the expected outputs in the scripts anew")
+
 // TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
 // plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the plugin and an engine, which
 // is downloaded once into the user's cache.
@@ -31,6 +34,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
+		UpdateScripts:      *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
 			env.Setenv("PLUGIN", plugin)
