@@ -1,4 +1,5 @@
-// Command plugin is libdatastaging.so: a Falco plugin that adds data-staging volume and baseline fields to syscall events.
+// Command plugin is libdatastaging.so: a Falco plugin that adds data-staging volume and baseline fields to syscall
+// and k8s_audit events.
 // It is built with -buildmode=c-shared.
 package main
 
@@ -14,15 +15,16 @@ import (
 const version = "0.1.0"
 
 func init() {
+	entries := &pipeline.Entries{}
 	abi.Register(abi.Plugin{
 		Name:        "datastaging",
-		Description: "Data-staging volume and baseline deviation per container, from syscall events",
+		Description: "Data-staging volume and baseline deviation per container, from syscall and k8s_audit events",
 		Contact:     "github.com/falco-datastaging/datastaging",
 		Version:     version,
 		Fields:      fields.Entries(fields.Catalogue()),
 		Schema:      config.Schema(),
 		New: func(initConfig string, host abi.Host) (abi.Handler, error) {
-			p, err := pipeline.New(initConfig, engine{host})
+			p, err := pipeline.New(initConfig, engine{host}, entries)
 			if err != nil {
 				return nil, err
 			}

@@ -92,7 +92,7 @@ func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig jso
 		return fmt.Errorf("learn: %w", err)
 	}
 	req := engine.Request{Plugin: plugin}
-	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn", "file": learned}, nil); err != nil {
+	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn", "file": learned, "audit_file": learned}, nil); err != nil {
 		return err
 	}
 	for _, req.Capture = range captures {
@@ -172,7 +172,7 @@ func compareWith(baseline string, initConfig json.RawMessage) (json.RawMessage, 
 		return nil, fmt.Errorf("read baseline: %w", err)
 	}
 	return withBaseline(initConfig,
-		map[string]any{"mode": "detect", "file": path},
+		map[string]any{"mode": "detect", "file": path, "audit_file": path},
 		map[string]any{"min_windows": 1, "learning_period": "0s"})
 }
 

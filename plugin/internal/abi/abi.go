@@ -111,7 +111,7 @@ func Register(p Plugin) {
 	text.name, text.description = C.CString(p.Name), C.CString(p.Description)
 	text.contact, text.version = C.CString(p.Contact), C.CString(p.Version)
 	text.api, text.schema = C.CString(APIVersion), C.CString(schema.Version)
-	text.sources = C.CString(`["syscall"]`)
+	text.sources = C.CString(`["syscall","k8s_audit"]`)
 	fields.SetFields(p.Fields)
 	initschema.SetInitSchema(&sdk.SchemaInfo{Schema: p.Schema})
 

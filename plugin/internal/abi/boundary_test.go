@@ -138,8 +138,8 @@ func TestThePluginDescribesItself(t *testing.T) {
 	assert.Equal(t, "datastaging", info.Name)
 	assert.Equal(t, abi.APIVersion, info.APIVersion)
 	assert.Equal(t, schema.Version, info.SchemaVersion)
-	assert.JSONEq(t, `["syscall"]`, info.ParseSources)
-	assert.JSONEq(t, `["syscall"]`, info.ExtractSources)
+	assert.JSONEq(t, `["syscall","k8s_audit"]`, info.ParseSources)
+	assert.JSONEq(t, `["syscall","k8s_audit"]`, info.ExtractSources)
 	var want []uint16
 	for _, io := range schema.IOEvents {
 		want = append(want, uint16(io.Type))

@@ -23,7 +23,9 @@ type Container struct {
 	Workload string // what a baseline is learned under: namespace/owner/container, image repository, ID, host/service or host
 	Mounts   []Mount
 	Posture  Posture
-	Pod      bool // an orchestrator started it
+	Pod      string // namespace/name of the pod that an orchestrator started it in, empty for none
+	// PodContainer is its name in the pod.
+	PodContainer string
 
 	since      uint64 // ns since the epoch: when it was first seen
 	serves     bool   // somebody connected to it
@@ -83,7 +85,9 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 			c.Mounts = append(c.Mounts, Mount{mount.Source, mount.Destination})
 		}
 	}
-	c.Pod = m.Container.Labels["io.kubernetes.pod.name"] != "" && m.Container.Labels["io.kubernetes.pod.namespace"] != ""
+	if namespace, pod := m.Container.Labels["io.kubernetes.pod.namespace"], m.Container.Labels["io.kubernetes.pod.name"]; namespace != "" && pod != "" {
+		c.Pod, c.PodContainer = namespace+"/"+pod, m.Container.Labels["io.kubernetes.container.name"]
+	}
 	c.Workload = workload(c, m.Container.Labels, m.Container.PodLabels)
 	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error
 	return c, addr.Unmap(), nil

@@ -190,7 +190,7 @@ func (a *Attributor) Unmanaged(c *Container, now uint64) bool {
 		c.since = now
 	}
 	switch {
-	case c.OnHost() || c.Pod || now < c.since+uint64(a.cfg.Grace):
+	case c.OnHost() || c.Pod != "" || now < c.since+uint64(a.cfg.Grace):
 		return false
 	case a.cfg.Orchestrator == OrchestratorAuto:
 		return a.orchestrated != 0
@@ -263,6 +263,15 @@ func (a *Attributor) containerOf(tid int64, cgroups []byte) *Container {
 	return a.container(in.key())
 }
 
+// Identity returns the pseudo-container that a user of the orchestrator acts as; of all of them together where the name is
+// empty.
+func (a *Attributor) Identity(user string) *Container {
+	if user == "" {
+		return a.container("users")
+	}
+	return a.container("user/" + user)
+}
+
 // container returns the one kept under a key (see groups), a new one if there is none.
 func (a *Attributor) container(key string) *Container {
 	c, ok := a.containers.Get(key)
@@ -296,7 +305,7 @@ func (a *Attributor) metadata(s *decode.State) {
 	told.serves, told.since = c.serves, c.since
 	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
 	told.Posture.Mounted(told.Mounts, a.cfg.Paths.Sensitive)
-	if told.Pod && a.orchestrated == 0 {
+	if told.Pod != "" && a.orchestrated == 0 {
 		a.orchestrated = s.TS
 	}
 	*c = *told // processes already point to c

@@ -99,9 +99,9 @@ func Parse(data []byte, sensitive []string) (*Event, error) {
 		return nil, fmt.Errorf("parse audit event: %w: %w", ErrMalformed, err)
 	}
 	switch {
-	case d.APIVersion != version:
+	case d.APIVersion != version && d.APIVersion != "": // items of a list have none
 		return nil, fmt.Errorf("parse audit event: %w %q; want %s", ErrVersion, d.APIVersion, version)
-	case d.Kind != "Event" || d.User.Username == "":
+	case d.Kind != "Event" && d.Kind != "" || d.User.Username == "":
 		return nil, fmt.Errorf("parse audit event: %w: kind %q, user %q", ErrMalformed, d.Kind, d.User.Username)
 	}
 	e := &Event{User: d.User.Username, Verb: d.Verb}
@@ -138,10 +138,10 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 	case "pods/exec", "pods/attach", "pods/portforward":
 		e.enter(resource, d.RequestURI)
 	case "secrets", "configmaps":
-		switch {
-		case d.Verb == "get":
+		switch d.Verb {
+		case "get":
 			e.Action = ReadSecret
-		case d.Verb == "list" || d.Verb == "watch":
+		case "list", "watch":
 			e.Action = ListSecrets
 		}
 	case "serviceaccounts/token":
@@ -201,7 +201,7 @@ type object struct {
 
 type spec struct {
 	podSpec
-	Template    *template `json:"template"`    // Deployment, DaemonSet, StatefulSet, ReplicaSet, Job
+	Template    *template `json:"template"` // Deployment, DaemonSet, StatefulSet, ReplicaSet, Job
 	JobTemplate *struct { // CronJob
 		Spec *struct {
 			Template *template `json:"template"`

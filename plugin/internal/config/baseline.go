@@ -13,6 +13,7 @@ import (
 type Baseline struct {
 	Mode           string        `json:"mode,omitempty" jsonschema:"enum=learn,enum=detect,enum=both" jsonschema_description:"learn: learn and compare nothing. detect: compare with the file and learn nothing. both: learn a workload for the learning period and then compare and keep learning slowly."`
 	File           string        `json:"file,omitempty" jsonschema_description:"File that the baseline is kept in across restarts; its directory must exist. Without one what is learned is lost at a restart."`
+	AuditFile      string        `json:"audit_file,omitempty" jsonschema_description:"File that what is learned from audit events is kept in: Falco runs one instance of the plugin for each event source. Where it is not set, file with .k8s_audit added."`
 	SaveInterval   string        `json:"save_interval,omitempty" jsonschema_description:"How often the file is saved. Only whole minutes are saved: a duration from 1m to 24h."`
 	Node           string        `json:"node,omitempty" jsonschema_description:"Name of this node among those whose baselines are merged. The host's name where it is not set."`
 	LearningPeriod string        `json:"learning_period,omitempty" jsonschema_description:"Event time that a workload is learned for before it is compared. A duration from 0s to 8760h."`
@@ -55,6 +56,9 @@ func (b *Baseline) settings(v *check) baseline.Config {
 	mode, err := baseline.ModeByName(b.Mode)
 	if err != nil {
 		v.bad("baseline.mode", b.Mode, "learn, detect or both")
+	}
+	if b.AuditFile != "" && !path.IsAbs(b.AuditFile) {
+		v.bad("baseline.audit_file", b.AuditFile, "an absolute path")
 	}
 	if b.File != "" && !path.IsAbs(b.File) {
 		v.bad("baseline.file", b.File, "an absolute path")
@@ -115,4 +119,12 @@ func (v *check) time(key, value string) time.Time {
 		v.bad(key, value, "a time in RFC 3339 such as 2026-11-28T02:00:00Z")
 	}
 	return t
+}
+
+// auditFile returns where what is learned from audit events is kept, empty for nowhere.
+func (b *Baseline) auditFile() string {
+	if b.AuditFile != "" || b.File == "" {
+		return b.AuditFile
+	}
+	return b.File + ".k8s_audit"
 }

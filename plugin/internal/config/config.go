@@ -154,6 +154,7 @@ type Settings struct {
 	Measure   measure.Config
 	Baseline  baseline.Config
 	File      string        // that the baseline is kept in; empty for none
+	AuditFile string        // that the baseline of audit events is kept in; empty for none
 	Save      time.Duration // how often it is saved
 }
 
@@ -210,8 +211,8 @@ func (c Config) Settings() (Settings, error) {
 			MaxContainers: c.MaxContainers,
 		},
 		Baseline: c.Baseline.settings(&v),
-		File:     c.Baseline.File,
-		Save:     v.duration("baseline.save_interval", c.Baseline.SaveInterval, time.Minute, window.Max),
+		File:     c.Baseline.File, AuditFile: c.Baseline.auditFile(),
+		Save: v.duration("baseline.save_interval", c.Baseline.SaveInterval, time.Minute, window.Max),
 	}
 	return s, v.err()
 }

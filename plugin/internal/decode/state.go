@@ -31,6 +31,7 @@ const (
 	KindExec                       // the task runs a new program
 	KindExit                       // the task is gone
 	KindAsync                      // a plugin reported Name with Data
+	KindPlugin                     // an event of a source plugin: Data
 )
 
 // State is one state event. Slices point into the event's buffer and are valid only during the call that delivers it.
@@ -120,6 +121,8 @@ func Parse(raw []byte, num uint64, s *State) (bool, error) {
 		changed = s.Ret >= 0
 	case schema.ProcExit:
 		s.Kind = KindExit
+	case schema.PluginEvent:
+		s.Kind, s.Data = KindPlugin, p.bytes(1)
 	case schema.Async:
 		s.Kind, s.Name, s.Data = KindAsync, p.text(1), p.bytes(2)
 	default:
@@ -154,7 +157,7 @@ func (p *params) open(raw []byte, s *State) error {
 	s.Type = schema.Type(le.Uint16(raw[20:]))
 	n := le.Uint32(raw[22:])
 	p.width = 2
-	if s.Type == schema.Async {
+	if s.Type == schema.Async || s.Type == schema.PluginEvent {
 		p.width = 4 // EF_LARGE_PAYLOAD
 	}
 	rest := raw[HeaderSize:]

@@ -3,6 +3,7 @@ package fields
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/audit"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
@@ -25,9 +27,13 @@ type View struct {
 	Process   *attribute.Process
 	Account   *measure.Account
 	Baseline  baseline.View
+	Posture   *attribute.Posture // of the container, or of what an audit event deploys
 	Unmanaged bool
-	Resource  *attribute.Resource // what the event's descriptor names; nil when it has none
-	Peer      attribute.Peer      // the remote end of the event's transfer
+	Entries   func() []measure.Entry // who reached into the container through the orchestrator
+	Audit     *audit.Event           // nil on events of system calls; then Container and Account are those of who acted
+	Everybody baseline.View          // on audit events: what was learned of all users together
+	Resource  *attribute.Resource    // what the event's descriptor names; nil when it has none
+	Peer      attribute.Peer         // the remote end of the event's transfer
 }
 
 // ArgKind says what argument a field takes.
@@ -50,6 +56,8 @@ type Field struct {
 	Type string // as the plugin API names it: uint64, string, bool, reltime
 	Arg  ArgKind
 	Desc string
+	// Audit says that the field has values on audit events.
+	Audit bool
 
 	summed func(*View, time.Duration) any         // of a field that takes a window
 	value  func(v *View) any                      // of a field without an argument; nil for no value
@@ -58,8 +66,22 @@ type Field struct {
 	compared func(*View, baseline.Metric) (uint64, bool) // of a field with a metric; false for no value
 }
 
+// onAudit are the fields that have values on audit events beside those of their own class.
+var onAudit = []string{
+	"staging.sources", "staging.once", "posture.sensitive", "posture.reasons", "posture.root",
+	"baseline.workload", "baseline.status", "baseline.age", "baseline.windows", "baseline.confidence", "baseline.new",
+}
+
 // Catalogue returns every field; a field's index in it is its id.
 func Catalogue() []Field {
+	fields := catalogue()
+	for i := range fields {
+		fields[i].Audit = fields[i].Audit || slices.Contains(onAudit, fields[i].Name)
+	}
+	return fields
+}
+
+func catalogue() []Field {
 	return []Field{
 		sum("staging.bytes", measure.StagedBytes, "Bytes written to files in staging locations (see staging.location) in the window"),
 		{
@@ -69,7 +91,7 @@ func Catalogue() []Field {
 		sum("staging.files", measure.StagedFiles, "Distinct files written in staging locations in the window"),
 		text("staging.dir", "Staging directory with the most bytes written in the default window", stagingDir),
 		text("staging.location", "Class of the place that the event's file lies in: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd", location),
-		sum("staging.sources", measure.Sources, "Distinct files read as data, libraries and other files of the runtime left out, in the window"),
+		sum("staging.sources", measure.Sources, "Distinct files read as data, libraries and other files of the runtime left out, in the window; on audit events, distinct secrets and config maps read by the user"),
 		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
 		sum("staging.host_bytes", measure.HostBytes, "Of those, bytes on the node's own file system, read through host paths"),
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
@@ -105,19 +127,24 @@ func Catalogue() []Field {
 		{
 			Name: "posture.sensitive", Type: "bool",
 			Desc:  "Whether the container can reach the node, its data or other containers: privileged, host PID, runtime socket, sensitive host path, device or capability",
-			value: func(v *View) any { return v.Container.Posture.Sensitive() },
+			value: func(v *View) any { return v.Posture.Sensitive() },
 		},
 		text("posture.reasons", "By what: privileged, host PID, host network, runtime socket PATH, host path PATH, device PATH, capability NAME", reasons),
 		{
 			Name: "posture.root", Type: "bool", Desc: "Whether a process of the container ran as the node's user 0",
-			value: func(v *View) any { return v.Container.Posture.Root },
+			value: func(v *View) any { return v.Posture.Root },
 		},
 		{
 			Name: "posture.unmanaged", Type: "bool",
 			Desc:  "Whether the container was started beside the orchestrator: it has no pod on a node where containers have",
 			value: func(v *View) any { return v.Unmanaged },
 		},
-		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, host/service, or host", workload),
+		audited("audit.action", "What an audit event did: deploy, exec, copy, attach, port-forward, read-secret, list-secrets, request-token or other; other for what was refused", func(e *audit.Event) string { return e.Action.String() }),
+		audited("audit.user", "Who did it, the user that was impersonated where one was", func(e *audit.Event) string { return e.User }),
+		audited("audit.target", "The object that it was done to: namespace/name, and the container where one is named", (*audit.Event).Target),
+		audited("audit.command", "The command that was run in the container", func(e *audit.Event) string { return e.Command }),
+		audited("audit.images", "Repositories of the images that were deployed", func(e *audit.Event) string { return strings.Join(e.Images, ", ") }),
+		text("baseline.workload", "What the container is learned under: namespace/owner/container, image repository, container id, host/service, or host; on audit events user/NAME", workload),
 		text("baseline.status", "learning, active (learned and compared), maintenance or disabled", status),
 		{
 			Name: "baseline.age", Type: "reltime", Desc: "Event time that the workload was learned for",
@@ -143,8 +170,20 @@ func Catalogue() []Field {
 	}
 }
 
-// dimensions are those that events of system calls show; the others of a baseline are of audit events.
-const dimensions = "exe, dir, peer, port, listen, mount, image or privilege"
+// dimensions are what is learned; user, namespace and verb are of audit events.
+const dimensions = "exe, dir, peer, port, listen, mount, image, privilege, user, namespace or verb"
+
+// audited is a field of audit events alone.
+func audited(name, desc string, value func(*audit.Event) string) Field {
+	f := text(name, desc, func(v *View) any {
+		if v.Audit == nil {
+			return nil
+		}
+		return orNone(value(v.Audit))
+	})
+	f.Audit = true
+	return f
+}
 
 func compare(name, desc string, value func(*View, baseline.Metric) (uint64, bool)) Field {
 	return Field{Name: name, Type: "uint64", Arg: MetricArg, Desc: desc, compared: value}
@@ -191,7 +230,54 @@ func Seen(d baseline.Dimension, c *attribute.Container, p *attribute.Process, r 
 	}
 }
 
+// Audited returns an audit event's values of a dimension.
+func Audited(d baseline.Dimension, e *audit.Event) []string {
+	switch d {
+	case baseline.Namespace:
+		return notEmpty(e.Namespace)
+	case baseline.Verb:
+		return notEmpty(e.Verb)
+	case baseline.Privilege:
+		if !e.Posture.Sensitive() {
+			return nil
+		}
+		return notEmpty(e.Posture.Reasons())
+	case baseline.Image:
+		return e.Images
+	default:
+		return nil
+	}
+}
+
+func notEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// isNewAudited is true when any of an audit event's values was never learned. Of the user everybody's baseline knows.
+func isNewAudited(v *View, d baseline.Dimension) any {
+	view, values := v.Baseline, Audited(d, v.Audit)
+	if d == baseline.User {
+		if v.Everybody.Status() != baseline.Active {
+			return nil
+		}
+		view, values = v.Everybody, []string{v.Audit.User}
+	}
+	var answer any
+	for _, value := range values {
+		if fresh, known := view.New(d, value); known {
+			answer = fresh || answer == true
+		}
+	}
+	return answer
+}
+
 func isNew(v *View, d baseline.Dimension) any {
+	if v.Audit != nil {
+		return isNewAudited(v, d)
+	}
 	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer)
 	if seen == "" {
 		return nil
@@ -265,15 +351,15 @@ func handoffPeer(v *View) any {
 }
 
 func reasons(v *View) any {
-	if !v.Container.Posture.Sensitive() {
+	if !v.Posture.Sensitive() {
 		return nil
 	}
-	return v.Container.Posture.Reasons()
+	return v.Posture.Reasons()
 }
 
 func phase(v *View) any { return v.Account.Phase(v.Now).String() }
 
-func story(v *View) any { return orNone(v.Account.Story(v.Now)) }
+func story(v *View) any { return orNone(v.Account.Story(v.Now, v.Entries())) }
 
 func topSources(v *View) any { return orNone(v.Account.TopSources(v.Now)) }
 
@@ -299,6 +385,9 @@ func orNone(s string) any {
 // Value returns the field's value on an event, nil when it has none. It reports false when the argument is not one the
 // field takes.
 func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
+	if v.Audit != nil && !f.Audit {
+		return nil, true
+	}
 	switch f.Arg {
 	case WindowArg:
 		w := v.Window

@@ -25,7 +25,8 @@ func newView(t *testing.T) *fields.View {
 	store, _, err := baseline.Open(cfg, "")
 	require.NoError(t, err)
 	return &fields.View{
-		Now: now, Window: time.Minute, Container: c, Account: r.Account(c), Baseline: store.View(c.Workload, now),
+		Now: now, Window: time.Minute, Container: c, Posture: &c.Posture, Account: r.Account(c),
+		Entries: func() []measure.Entry { return nil }, Baseline: store.View(c.Workload, now),
 	}
 }
 
@@ -121,7 +122,7 @@ func TestTheCatalogueIsWellFormed(t *testing.T) {
 		f := fields.Catalogue()[i]
 		assert.False(t, seen[f.Name], "%s twice", f.Name)
 		seen[f.Name] = true
-		assert.Regexp(t, `^(staging|baseline|posture)\.[a-z_]+$`, f.Name)
+		assert.Regexp(t, `^(staging|baseline|posture|audit)\.[a-z_]+$`, f.Name)
 		assert.Contains(t, []string{"uint64", "string", "bool", "reltime"}, f.Type, f.Name)
 		assert.NotEmpty(t, f.Desc, f.Name)
 		assert.False(t, strings.HasSuffix(f.Desc, "."), "%s: lists of fields show it as a phrase", f.Name)

@@ -208,6 +208,7 @@ type Account struct {
 	giver    *attribute.Container // that wrote what was read last of another container's
 	once     map[string]uint64    // ns since the epoch of the last true answer, by key
 	story    *story               // nil until there is something to tell
+	objects  map[string]uint64    // ns since the epoch of the last reading, by name
 
 	minute baseline.Totals // of the minute that runs
 	silent int             // minutes that ended since something was counted
@@ -403,6 +404,30 @@ func (a *Account) touch(m Metric, last *attribute.Touch, t *attribute.Transfer) 
 		a.counter(m).Move(last.TS, t.TS)
 	}
 	*last = attribute.Touch{By: t.Container, TS: t.TS}
+}
+
+// Running notes that the account's owner does something, though it moves no bytes.
+func (a *Account) Running() { a.silent = 0 }
+
+// maxObjects bounds the objects that are told apart. Of more than that the count goes on, but one that comes back may count
+// again.
+const maxObjects = 4096
+
+// ReadObject counts an object that an identity read through the orchestrator among the distinct sources.
+func (a *Account) ReadObject(name string, ts uint64) {
+	last, ok := a.objects[name]
+	switch {
+	case !ok:
+		if a.objects == nil || len(a.objects) >= maxObjects {
+			a.objects = map[string]uint64{}
+		}
+		a.counter(Sources).Add(ts, 1)
+	case ts > last:
+		a.counter(Sources).Move(last, ts)
+	default:
+		return
+	}
+	a.objects[name] = ts
 }
 
 // Sum returns a metric's value over the window of length w that ends at now.

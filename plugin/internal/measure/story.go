@@ -113,9 +113,15 @@ func (a *Account) exfiltrated(t *attribute.Transfer, n uint64) {
 	a.tell(t).sent.at(t.TS, a.cfg.Memory).Add(peer, n)
 }
 
-// Story tells the steps in the order in which they began, each with its places and their bytes; empty when there is
-// nothing to tell.
-func (a *Account) Story(now uint64) string {
+// Entry is somebody who reached into the container through the orchestrator.
+type Entry struct {
+	TS      uint64 // ns since the epoch
+	By, How string
+}
+
+// Story tells the steps in the order in which they began, each with its places and their bytes, and who reached into the container;
+// empty when there is nothing to tell.
+func (a *Account) Story(now uint64, entries []Entry) string {
 	if a.story == nil {
 		return ""
 	}
@@ -131,6 +137,12 @@ func (a *Account) Story(now uint64) string {
 	var most uint64
 	for i := range steps {
 		most = max(most, steps[i].told.total)
+	}
+	if len(entries) > maxTold {
+		entries = entries[len(entries)-maxTold:]
+	}
+	for _, e := range entries {
+		steps = append(steps, step{"entered", e.TS, told{[]string{"by " + e.By + " (" + shorten(e.How) + ")"}, most}})
 	}
 	steps = slices.DeleteFunc(steps, func(s step) bool { return s.told.total == 0 || s.told.total < most/negligible })
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.start, b.start) })

@@ -28,7 +28,7 @@ func work(p *pipeline.Pipeline, from, minutes, numBytes uint64) {
 func withFile(t *testing.T, mode, file string) (*pipeline.Pipeline, *engine) {
 	e := &engine{}
 	p, err := pipeline.New(fmt.Sprintf(
-		`{"baseline": {"mode": %q, "file": %q, "node": "n", "min_windows": 10, "learning_period": "5m"}}`, mode, file), e)
+		`{"baseline": {"mode": %q, "file": %q, "node": "n", "min_windows": 10, "learning_period": "5m"}}`, mode, file), e, &pipeline.Entries{})
 	require.NoError(t, err)
 	return p, e
 }

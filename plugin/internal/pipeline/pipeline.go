@@ -10,6 +10,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/audit"
 	"github.com/falco-datastaging/datastaging/plugin/internal/config"
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
@@ -37,6 +38,13 @@ type Pipeline struct {
 	saveFailed string // the last error of saving that was told
 	minute     tally  // of the minute that ended last
 
+	entries        *Entries
+	audits         auditCounts
+	sensitive      []string // directories
+	baselineFile   string   // of system calls
+	auditFile      string   // of audit events
+	baselineConfig baseline.Config
+
 	blind     blindness
 	current   current
 	view      fields.View
@@ -51,10 +59,13 @@ type current struct {
 	resource *attribute.Resource
 	fd       int32 // to be looked up when resource is nil; -1 for none
 	peer     attribute.Peer
+
+	audit    *audit.Event // of an audit event that could be read
+	identity *attribute.Container
 }
 
-// New builds a pipeline from an init_config.
-func New(initConfig string, engine Engine) (*Pipeline, error) {
+// New builds a pipeline from an init_config. entries is shared with the other instances of the plugin.
+func New(initConfig string, engine Engine, entries *Entries) (*Pipeline, error) {
 	cfg, err := config.Parse(initConfig)
 	if err != nil {
 		return nil, err
@@ -79,15 +90,20 @@ func New(initConfig string, engine Engine) (*Pipeline, error) {
 		engine.Warn(w.Error())
 	}
 	return &Pipeline{
-		baselines:  baselines,
-		saveEvery:  uint64(settings.Save),
-		learnsAll:  settings.Baseline.Mode == baseline.Learn,
-		window:     settings.Window,
-		engine:     engine,
-		catalogue:  fields.Catalogue(),
-		attributor: attributor,
-		accounts:   accounts,
-		badArgs:    map[string]bool{},
+		entries:        entries,
+		sensitive:      settings.Attribute.Paths.Sensitive,
+		baselineFile:   settings.File,
+		auditFile:      settings.AuditFile,
+		baselineConfig: settings.Baseline,
+		baselines:      baselines,
+		saveEvery:      uint64(settings.Save),
+		learnsAll:      settings.Baseline.Mode == baseline.Learn,
+		window:         settings.Window,
+		engine:         engine,
+		catalogue:      fields.Catalogue(),
+		attributor:     attributor,
+		accounts:       accounts,
+		badArgs:        map[string]bool{},
 	}, nil
 }
 
@@ -115,6 +131,10 @@ func (p *Pipeline) IO(batch []decode.IO) {
 
 // State takes one event that changed a thread or a descriptor.
 func (p *Pipeline) State(s *decode.State) {
+	if s.Kind == decode.KindPlugin {
+		p.audit(s)
+		return
+	}
 	if p.blind.opened(s) {
 		p.baselines.SetBlind(true)
 		p.engine.Warn("files are opened but no read or write of them is seen: set base_syscalls.all to true in Falco's configuration")
@@ -159,6 +179,10 @@ func (p *Pipeline) Extract(num, ts uint64, tid int64, field int, key string, has
 // look makes the view show the event and reports whether there is anything to see.
 func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	c := &p.current
+	if c.num == num && c.audit != nil {
+		p.auditView(ts)
+		return true
+	}
 	if c.num != num { // an event of a type that the plugin does not read, or one that moved nothing
 		*c = current{num: num, fd: -1}
 	}
@@ -177,10 +201,17 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	p.view = fields.View{
 		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
 		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
+		Posture:   &c.process.Container.Posture,
+		Entries:   p.entered,
 		Unmanaged: p.attributor.Unmanaged(c.process.Container, ts),
 		Resource:  c.resource, Peer: c.peer,
 	}
 	return true
+}
+
+// entered returns who reached into the container that the view shows.
+func (p *Pipeline) entered() []measure.Entry {
+	return p.entries.of(p.view.Container, p.view.Now, p.window)
 }
 
 // learnedDimensions are those that a transfer shows.
@@ -294,6 +325,9 @@ func (p *Pipeline) Counters() []Counter {
 		{"accounts_evicted", p.accounts.AccountsEvicted.Load()},
 		{"baseline_workloads_evicted", b.WorkloadsEvicted.Load()},
 		{"baseline_values_dropped", b.ValuesDropped.Load()},
+		{"audit_events", p.audits.events.Load()},
+		{"audit_events_malformed", p.audits.malformed.Load()},
+		{"audit_events_of_unknown_version", p.audits.version.Load()},
 		{"baseline_saves", b.Saves.Load()},
 		{"baseline_save_errors", b.SaveErrors.Load()},
 	}

@@ -44,7 +44,7 @@ func (e *engine) FD(_ int64, fd int32) (attribute.FD, bool) {
 
 func newPipeline(t *testing.T) (*pipeline.Pipeline, *engine) {
 	e := &engine{}
-	p, err := pipeline.New("", e)
+	p, err := pipeline.New("", e, &pipeline.Entries{})
 	require.NoError(t, err)
 	return p, e
 }

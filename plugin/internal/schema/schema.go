@@ -50,6 +50,7 @@ const (
 	OpenAt2        Type = 327
 	ExecveAt       Type = 331
 	CopyFileRange  Type = 333
+	PluginEvent    Type = 322 // an enter event by number only
 	Clone3         Type = 335
 	OpenByHandleAt Type = 337
 	Dup2           Type = 363
@@ -101,6 +102,7 @@ var names = map[Type]string{
 	OpenAt2:        "openat2",
 	ExecveAt:       "execveat",
 	CopyFileRange:  "copy_file_range",
+	PluginEvent:    "pluginevent",
 	Clone3:         "clone3",
 	OpenByHandleAt: "open_by_handle_at",
 	Dup2:           "dup2",
@@ -170,7 +172,7 @@ var IOEvents = []IO{
 var StateEvents = []Type{
 	Open, OpenAt, OpenAt2, OpenByHandleAt, Creat, Close, Dup, Dup2, Dup3, Fcntl, Pipe, Pipe2, MemfdCreate, PidfdGetfd,
 	Socket, SocketPair, Connect, Listen, Accept, Accept4,
-	Clone, Clone3, Fork, VFork, Execve, ExecveAt, ProcExit, Async,
+	Clone, Clone3, Fork, VFork, Execve, ExecveAt, ProcExit, Async, PluginEvent,
 }
 
 // Values of parameters, as the header numbers them (not as the kernel does).
