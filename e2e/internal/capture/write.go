@@ -145,7 +145,7 @@ func (c *Writer) Users(list []User) {
 
 // Thread is an entry of the process list.
 type Thread struct {
-	TID, PID, PTID  int64
+	TID, PID, PTID  int64 // one whose TID is not its PID shares what the first thread of the process has
 	VTID, VPID      int64 // in the process's own namespace
 	Comm, Exe       string
 	ExePath         string
@@ -164,6 +164,15 @@ type Thread struct {
 
 const noLoginUID = math.MaxUint32
 
+const sharesProcess = 1<<13 | 1<<0 // PPM_CL_CLONE_THREAD, PPM_CL_CLONE_FILES
+
+func (t *Thread) flags() uint32 {
+	if t.TID == t.PID {
+		return 0
+	}
+	return sharesProcess
+}
+
 // Processes writes the process list.
 func (c *Writer) Processes(list []Thread) {
 	c.begin(blockProcesses)
@@ -179,7 +188,7 @@ func (c *Writer) Processes(list []Thread) {
 		c.list(t.Args)
 		c.text(t.CWD)
 		c.u64(t.DescriptorLimit)
-		c.u32(0) // flags
+		c.u32(t.flags())
 		c.u32(t.UID)
 		c.u32(t.GID)
 		for range 3 {

@@ -10,6 +10,7 @@ import (
 type Content struct {
 	Head   []byte
 	Filler Filler
+	Kind   bool   // Head is that of a file of this kind: it comes at the file's start only, wherever it is written
 	source uint64 // tells filler of one source from that of another
 }
 

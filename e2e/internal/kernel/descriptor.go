@@ -268,7 +268,7 @@ func (k *Kernel) Pipe(t *Thread, handle string) {
 	e.i64(int64(r))
 	e.i64(int64(w))
 	e.u64(p.ino)
-	e.u32(oCloexec)
+	e.u32(0)
 	k.emit(t)
 }
 

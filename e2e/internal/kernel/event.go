@@ -60,7 +60,6 @@ const (
 	socketStream   = 1
 	socketDatagram = 2
 
-	oCloexec    = 1 << 12 // PPM_O_CLOEXEC
 	oCreated    = 1 << 14 // PPM_O_F_CREATED
 	oUpperLayer = 1 << 15 // PPM_FD_UPPER_LAYER
 	oLowerLayer = 1 << 16 // PPM_FD_LOWER_LAYER

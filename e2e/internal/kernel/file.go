@@ -60,7 +60,7 @@ func (k *Kernel) Open(t *Thread, path, handle string, flags OpenFlags, errno int
 	c := t.process.container
 	where, shared := locate(c, path)
 	f := k.files[where]
-	shown := uint32(flags) | oCloexec
+	shown := uint32(flags) // nothing is close-on-exec: programs that are started inherit it
 	switch {
 	case errno != 0:
 		k.opened(t, -errno, path, shown, &inode{})
@@ -153,7 +153,7 @@ func (k *Kernel) Memfd(t *Thread, name, handle string) {
 	e := k.event(typeMemfdCreate)
 	e.i64(int64(fd))
 	e.text(name)
-	e.u32(memfdCloexec)
+	e.u32(0)
 	k.emit(t)
 }
 

@@ -138,10 +138,12 @@ func (k *Kernel) pass(d *descriptor, write bool, m *Transfer) {
 	content, off := &source.content, at
 	if m.Content != nil {
 		content, off = m.Content, m.At
-		if m.At == 0 && (at == 0 || d.file == nil) {
+		if d.file != nil && content.Kind {
+			off = at
+		}
+		if off == 0 && (at == 0 || d.file == nil) {
 			id := source.content.source
-			source.content = *m.Content
-			if source.content.source == 0 {
+			if source.content = *content; source.content.source == 0 {
 				source.content.source = id
 			}
 			content = &source.content

@@ -235,6 +235,7 @@ func (r *reader) content() *kernel.Content {
 		return nil
 	}
 	r.take("content")
+	c.Kind = true
 	return &c
 }
 

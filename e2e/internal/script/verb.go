@@ -537,6 +537,7 @@ func (m *relaying) one(t *track, n, at uint64) bool {
 		content, offset, err = t.kernel.Contents(thread, m.from)
 		return err
 	})
+	content.Kind = false // a copy goes on as what it was copied from
 	return read && t.tick() && t.attempt(m.who, func(thread *kernel.Thread) error {
 		return t.kernel.Move(thread, "write", m.to, kernel.Transfer{Size: n, Content: &content, At: offset - n})
 	})
