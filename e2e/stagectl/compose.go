@@ -19,7 +19,7 @@ import (
 
 // composeCmd writes a script as a capture.
 type composeCmd struct {
-	Script string `arg:"" type:"existingfile" help:"Script (.script), as e2e/scripts/README.md describes them."`
+	Script string `arg:"" help:"Script (.script), as e2e/scripts/README.md describes them."`
 	Out    string `placeholder:"FILE" help:"Capture to write, - for standard output. Default: the script's name with .scap, in the current folder."`
 }
 

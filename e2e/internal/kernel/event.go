@@ -97,8 +97,9 @@ func (e *event) added(size int) { e.Lens = append(e.Lens, size) }
 
 func (e *event) empty() { e.added(0) }
 
-func (e *event) u8(v uint8) {
-	e.Data = append(e.Data, v)
+// zero8 is a number of one byte, of which none here is anything else.
+func (e *event) zero8() {
+	e.Data = append(e.Data, 0)
 	e.added(1)
 }
 

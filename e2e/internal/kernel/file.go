@@ -171,7 +171,7 @@ func (k *Kernel) Seek(t *Thread, ref string, offset uint64) error {
 	e.u64(offset)
 	e.i64(int64(fd))
 	e.u64(offset)
-	e.u8(0) // from the start
+	e.zero8() // from the start
 	k.emit(t)
 	return nil
 }

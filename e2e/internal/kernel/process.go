@@ -375,9 +375,9 @@ func (k *Kernel) exited(t *Thread, code int) {
 	e := k.event(typeProcExit)
 	e.i64(int64(code) << 8) // status, as wait gives it
 	e.i64(int64(code))
-	e.u8(0)  // signal
-	e.u8(0)  // core
-	e.i64(0) // the process that takes over its children, which the engine finds out
+	e.zero8() // signal
+	e.zero8() // core
+	e.i64(0)  // the process that takes over its children, which the engine finds out
 	k.emit(t)
 }
 

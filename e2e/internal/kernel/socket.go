@@ -311,7 +311,7 @@ func (k *Kernel) Accept(t *Thread, at, from, handle string) error {
 	} else {
 		e.tuple(s.remote, s.local)
 	}
-	e.u8(0)    // the queue in percent,
+	e.zero8()  // the queue in percent,
 	e.u32(0)   // its length
 	e.u32(511) // and most
 	e.u32(0)

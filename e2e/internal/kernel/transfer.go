@@ -135,18 +135,17 @@ func (k *Kernel) pass(d *descriptor, write bool, m *Transfer) {
 		d.off = d.file.content.off
 		at = d.off
 	}
-	content, off := &source.content, at
+	content, off := source.content, at
 	if m.Content != nil {
-		content, off = m.Content, m.At
+		content, off = *m.Content, m.At
+		if content.source == 0 {
+			content.source = source.content.source
+		}
 		if d.file != nil && content.Kind {
 			off = at
 		}
 		if off == 0 && (at == 0 || d.file == nil) {
-			id := source.content.source
-			if source.content = *content; source.content.source == 0 {
-				source.content.source = id
-			}
-			content = &source.content
+			source.content = content
 		}
 	}
 	k.shown = content.head(k.shown[:0], &k.rng, k.cfg.Seed, off, int(min(m.Size, uint64(k.cfg.Snaplen))))

@@ -3,6 +3,7 @@ package script
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,20 +15,27 @@ type node interface {
 	position() ruleset.Position
 	play(t *track) bool
 	// cost is how many events it writes at most, with a loop's variables bound.
-	cost(vars *binding) (uint64, error)
+	cost(c *counting, vars *binding) (uint64, error)
 	// past reports whether it is about what was there before the recording.
 	past() bool
 }
 
-// cost adds up.
-func cost(nodes []node, vars *binding) (uint64, error) {
+// counting counts events without playing them. Rounds of a loop that differ are read one by one, while that takes no time;
+// what lies beyond is guessed, and the play itself ends at the most.
+type counting struct{ steps int }
+
+// maxCounted is how many steps are read to count their events.
+const maxCounted = 200_000
+
+// all adds up.
+func (c *counting) all(nodes []node, vars *binding) (uint64, error) {
 	sum := uint64(0)
 	for _, n := range nodes {
-		c, err := n.cost(vars)
+		events, err := n.cost(c, vars)
 		if err != nil {
 			return 0, err
 		}
-		sum = add(sum, c)
+		sum = add(sum, events)
 	}
 	return sum, nil
 }
@@ -85,7 +93,8 @@ func (s *step) bound(vars *binding) (op, error) {
 	return readOp(words)
 }
 
-func (s *step) cost(vars *binding) (uint64, error) {
+func (s *step) cost(c *counting, vars *binding) (uint64, error) {
+	c.steps++
 	o, err := s.bound(vars)
 	if err != nil || o == nil {
 		return 0, err
@@ -169,29 +178,29 @@ func (l *loop) bind(vars *binding, r *rounds, i int) *binding {
 }
 
 // cost looks at the first and the last round, and at all only where these differ.
-func (l *loop) cost(vars *binding) (uint64, error) {
+func (l *loop) cost(c *counting, vars *binding) (uint64, error) {
 	r, err := l.rounds(vars)
 	if err != nil || r.count == 0 {
 		return 0, err
 	}
-	first, err := cost(l.body, l.bind(vars, &r, 0))
-	if err != nil {
-		return 0, err
+	first, err := c.all(l.body, l.bind(vars, &r, 0))
+	if err != nil || l.variable == "" || r.count == 1 {
+		return multiply(max(first, 1), uint64(r.count)), err
 	}
-	last, err := cost(l.body, l.bind(vars, &r, r.count-1))
-	if err != nil {
-		return 0, err
+	last, err := c.all(l.body, l.bind(vars, &r, r.count-1))
+	if err != nil || first == last {
+		return multiply(max(first, 1), uint64(r.count)), err
 	}
-	if first == last {
-		return multiply(max(first, 1), uint64(r.count)), nil
-	}
-	sum := uint64(0)
-	for i := 0; i < r.count && sum <= MaxEvents; i++ {
-		c, err := cost(l.body, l.bind(vars, &r, i))
+	sum := add(first, last)
+	for i := 1; i < r.count-1 && sum <= MaxEvents; i++ {
+		if c.steps > maxCounted {
+			return add(sum, multiply(max(first, last), uint64(r.count-1-i))), nil
+		}
+		events, err := c.all(l.body, l.bind(vars, &r, i))
 		if err != nil {
 			return 0, err
 		}
-		sum = add(sum, max(c, 1))
+		sum = add(sum, max(events, 1))
 	}
 	return sum, nil
 }
@@ -228,16 +237,8 @@ type together struct {
 func (g *together) position() ruleset.Position { return g.keyword.pos }
 func (g *together) past() bool                 { return false }
 
-func (g *together) cost(vars *binding) (uint64, error) {
-	sum := uint64(0)
-	for _, b := range g.branches {
-		c, err := cost(b, vars)
-		if err != nil {
-			return 0, err
-		}
-		sum = add(sum, c)
-	}
-	return sum, nil
+func (g *together) cost(c *counting, vars *binding) (uint64, error) {
+	return c.all(slices.Concat(g.branches...), vars)
 }
 
 func (g *together) play(t *track) bool {
@@ -257,9 +258,9 @@ type lost struct {
 func (l *lost) position() ruleset.Position { return l.keyword.pos }
 func (l *lost) past() bool                 { return false }
 
-func (l *lost) cost(vars *binding) (uint64, error) {
-	c, err := cost(l.body, vars)
-	return add(c, 2), err
+func (l *lost) cost(c *counting, vars *binding) (uint64, error) {
+	events, err := c.all(l.body, vars)
+	return add(events, 2), err // and what the driver says
 }
 
 func (l *lost) play(t *track) bool {

@@ -302,13 +302,10 @@ func (l *loop) bindAny(vars *binding) *binding {
 
 // readRange reads FIRST..LAST; ok is false where a word is none.
 func readRange(w word) (r rounds, ok bool, err error) {
-	from, to, isRange := strings.Cut(w.text, "..")
-	if !isRange {
-		return rounds{}, false, nil
-	}
-	first, err1 := strconv.ParseInt(from, 10, 64)
-	last, err2 := strconv.ParseInt(to, 10, 64)
-	if err1 != nil || err2 != nil {
+	from, to, found := strings.Cut(w.text, "..")
+	first, okFirst := whole(from)
+	last, okLast := whole(to)
+	if !found || !okFirst || !okLast {
 		return rounds{}, false, nil
 	}
 	const most = math.MaxInt32
@@ -316,6 +313,11 @@ func readRange(w word) (r rounds, ok bool, err error) {
 		return rounds{}, true, failAt(w.pos, "%s: write the lower number first, and both within %d", w.text, most)
 	}
 	return rounds{count: int(last - first + 1), first: first}, true, nil
+}
+
+func whole(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
 }
 
 // step reads a statement of one line, with the pause before it: +DURATION, or at DURATION after the beginning.

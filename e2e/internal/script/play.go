@@ -44,6 +44,10 @@ func (p *player) turn(at uint64, l *loss) bool {
 	if p.settle(at); p.err != nil {
 		return false
 	}
+	if p.kernel.Count() > MaxEvents {
+		p.err = p.script.tooMany("more events than could be counted beforehand")
+		return false
+	}
 	p.kernel.At(at)
 	p.kernel.Mute(l.lost(p.dice))
 	return p.out.Err() == nil
@@ -107,7 +111,7 @@ func (t *track) run(nodes []node) bool {
 // fail ends the play.
 func (t *track) fail(err error) bool {
 	if t.err == nil {
-		t.player.err = err
+		t.err = err
 	}
 	return false
 }

@@ -178,20 +178,17 @@ func (r *reader) errno() int64 {
 	return n
 }
 
-// program reads `[exe PATH] runs COMMAND ...` to the end of the line.
+// program reads the command line after `runs`; exe is the program's path where it is not the first word.
 func (r *reader) program(exe string) kernel.Program {
-	p := kernel.Program{Path: exe}
-	for r.more() {
-		p.Args = append(p.Args, r.take("an argument"))
-	}
-	if r.err == nil && len(p.Args) == 0 {
-		r.fail("the program is missing: write `%s`", r.usage)
-	}
-	if p.Path == "" && len(p.Args) > 0 {
+	p := kernel.Program{Path: exe, Args: []string{r.take("the program")}}
+	if p.Path == "" {
 		p.Path = p.Args[0]
 	}
 	if r.err == nil && !strings.HasPrefix(p.Path, "/") {
 		r.fail("the program %q is no absolute path: write /usr/bin/%s, or `exe PATH` before runs", p.Path, p.Path)
+	}
+	for r.more() {
+		p.Args = append(p.Args, r.take("an argument"))
 	}
 	return p
 }

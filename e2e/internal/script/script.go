@@ -18,6 +18,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
 	"github.com/falco-datastaging/datastaging/e2e/internal/kernel"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
 // Extension is how the names of scripts end.
@@ -77,18 +78,32 @@ func Parse(file string, source []byte) (*Script, error) {
 		s.config.Addrs = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, 1})}
 	}
 	s.config.Boot = s.begin.Add(-24 * time.Hour)
-	events, err := cost(s.after, nil)
+	var c counting
+	told, err := c.all(s.before, nil)
 	if err != nil {
 		return nil, err
 	}
-	if s.events = events; events > MaxEvents {
-		return nil, fmt.Errorf("%s: the script writes %s, and %s are the most: repeat less often, or move more at a time",
-			file, figure(events), humanize.Comma(MaxEvents))
+	happens, err := c.all(s.after, nil)
+	if err != nil {
+		return nil, err
 	}
-	if events == 0 {
-		return nil, fmt.Errorf("%s: nothing happens in the script: write a step such as `start app in web runs /usr/bin/app`", file)
+	if s.events = add(told, happens); s.events > MaxEvents {
+		return nil, s.tooMany(figure(s.events))
+	}
+	if happens == 0 {
+		return nil, failAt(s.position(), "nothing happens in the script: write a step such as `start app in web runs /usr/bin/app`")
 	}
 	return s, nil
+}
+
+// position is that of the script as a whole.
+func (s *Script) position() ruleset.Position {
+	return ruleset.Position{File: s.file, Line: 1, Column: 1}
+}
+
+func (s *Script) tooMany(figure string) error {
+	return failAt(s.position(), "the script writes %s, and %s are the most: repeat less often, or move more at a time",
+		figure, humanize.Comma(MaxEvents))
 }
 
 // figure is a number of events for people.

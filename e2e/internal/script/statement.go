@@ -158,7 +158,12 @@ func readMount(r *reader) kernel.Mount {
 	return m
 }
 
-func (d *declaring) cost() uint64 { return 1 }
+func (d *declaring) cost() uint64 {
+	if d.never {
+		return 0
+	}
+	return 1
+}
 
 func (d *declaring) play(t *track) bool {
 	c, err := t.kernel.AddContainer(d.container)

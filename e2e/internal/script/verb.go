@@ -499,7 +499,7 @@ func (m *relaying) play(t *track) bool {
 // openIfNot opens a path or connects to an address that is not open, and reports that it did.
 func (m *relaying) openIfNot(t *track, what string, toWrite bool) (opened, ok bool) {
 	path := strings.HasPrefix(what, "/")
-	if !path && !(toWrite && strings.Contains(what, ":")) {
+	if address := toWrite && strings.Contains(what, ":"); !path && !address {
 		return false, true
 	}
 	thread, err := t.kernel.Thread(m.who.name)
@@ -530,11 +530,9 @@ func (m *relaying) one(t *track, n, at uint64) bool {
 		if err = t.kernel.Move(thread, "read", m.from, kernel.Transfer{Size: n, Content: m.content, At: at}); err != nil {
 			return err
 		}
-		if m.content != nil {
-			content, offset = *m.content, at+n
-			return nil
+		if content, offset, err = t.kernel.Contents(thread, m.from); m.content != nil {
+			content.Head, content.Filler = m.content.Head, m.content.Filler
 		}
-		content, offset, err = t.kernel.Contents(thread, m.from)
 		return err
 	})
 	content.Kind = false // a copy goes on as what it was copied from
