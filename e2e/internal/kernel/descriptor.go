@@ -31,6 +31,7 @@ type descriptor struct {
 	pipe  *pipe
 	end   byte // of a pipe 'r' or 'w', of a socket pair '1' or '2'
 	sock  *socket
+	held  int // in how many places of how many tables it is
 }
 
 // pipe is an anonymous pipe.
@@ -56,7 +57,12 @@ type table struct {
 // lowestFD is the first number given: 0, 1 and 2 are taken.
 const lowestFD = 3
 
-func (t *table) clone() table { return table{open: slices.Clone(t.open), used: slices.Clone(t.used)} }
+func (t *table) clone() table {
+	for _, e := range t.open {
+		e.d.held++
+	}
+	return table{open: slices.Clone(t.open), used: slices.Clone(t.used)}
+}
 
 // add gives a descriptor the lowest free number.
 func (t *table) add(d *descriptor, handle string) int {
@@ -74,13 +80,16 @@ func (t *table) set(fd int, d *descriptor, handle string) {
 		t.used = append(t.used, false)
 	}
 	t.used[fd] = true
+	d.held++
 	t.open = append(t.open, entry{fd: fd, handle: handle, d: d})
 }
 
 func (t *table) remove(fd int) {
 	if fd < len(t.used) && t.used[fd] {
 		t.used[fd] = false
-		t.open = slices.DeleteFunc(t.open, func(e entry) bool { return e.fd == fd })
+		i := slices.IndexFunc(t.open, func(e entry) bool { return e.fd == fd })
+		t.open[i].d.held--
+		t.open = slices.Delete(t.open, i, i+1)
 	}
 }
 
@@ -210,14 +219,15 @@ func (k *Kernel) Close(t *Thread, ref string) error {
 // closeAll is the end of a process: the kernel closes without an event.
 func (k *Kernel) closeAll(p *process) {
 	for _, e := range p.table.open {
+		e.d.held--
 		k.forget(e.d)
 	}
 	p.table = table{}
 }
 
-// forget drops a connection that nobody accepted.
+// forget drops a connection that nobody accepted when nobody has it open any more.
 func (k *Kernel) forget(d *descriptor) {
-	if d.sock == nil || d.sock.talk == nil {
+	if d.held > 0 || d.sock == nil || d.sock.talk == nil {
 		return
 	}
 	key := d.sock.talk.where

@@ -108,6 +108,19 @@ func TestLoopbackLeadsToTheSameContainerOnly(t *testing.T) {
 	assert.Empty(t, k.waiting)
 }
 
+func TestAConnectionWaitsAsLongAsSomebodyHasItOpen(t *testing.T) {
+	k := machine()
+	p, q := place(t, k, "p", nil), place(t, k, "q", nil)
+	require.NoError(t, k.Listen(q, ":80", ""))
+	require.NoError(t, k.Connect(p, "10.0.0.1:80", Connecting{}))
+	child, err := k.Fork(p, Start{Name: "child"})
+	require.NoError(t, err)
+	k.Exit(p, 0)
+	assert.Len(t, k.waiting, 1)
+	k.Exit(child, 0)
+	assert.Empty(t, k.waiting)
+}
+
 func TestTheDescriptorListHasOurEndAsTheLocalOne(t *testing.T) {
 	k := machine()
 	p := place(t, k, "p", nil)

@@ -61,21 +61,23 @@ func show(a alert.Alert) string {
 	var b strings.Builder
 	field := func(name string) {
 		value := a.OutputFields[name]
-		if text := fmt.Sprint(value); value == nil || text == "" || text == "<NA>" {
+		// No flags are told as O_NONE by libs whose event has a place for them, and not at all by others.
+		if text := fmt.Sprint(value); value == nil || text == "" || text == "<NA>" || text == "O_NONE" {
 			value = "-"
 		}
 		fmt.Fprintf(&b, " %v", value)
 	}
 	fmt.Fprint(&b, a.Time.Format("05.000000"))
 	for _, name := range []string{"evt.num", "evt.type", "evt.rawres", "container.id", "baseline.workload", "proc.name", "proc.exepath",
-		"proc.pname", "thread.vtid", "fd.type", "fd.name", "staging.location", "staging.peer"} {
+		"proc.pname", "thread.vtid", "fd.type", "fd.name", "staging.location", "staging.peer", "evt.arg.flags", "proc.is_exe_upper_layer"} {
 		field(name)
 	}
 	return b.String()
 }
 
 // The golden file says for each event: second, number, type, result, container, workload, process, its program and its
-// parent, thread in its namespace, type and name of the descriptor, location, peer.
+// parent, thread in its namespace, type and name of the descriptor, location, peer, flags of the call, whether the program
+// lies in the container's own layer.
 func TestAnEngineReadsEveryVerbAsItIsWritten(t *testing.T) {
 	s, err := Load("testdata/everything.script")
 	require.NoError(t, err)

@@ -2,12 +2,15 @@ package script
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +118,14 @@ func TestStepsComeWhenTheScriptSays(t *testing.T) {
 	assert.Equal(t, "0s 20ms", times(write(t, "step 20ms\n"+base+"p write 1 1KB\np write 1 1KB\n"), writeEvent))
 }
 
+func TestWhatIsDueAtTheSameTimeComesInTheOrderOfTheScript(t *testing.T) {
+	events := write(t, base+"together\nq write 1 1KB\nand\np write 1 1KB\nand\nq write 1 1KB\nand\np write 1 1KB\nend\n")
+	require.Len(t, events, 4)
+	q, p := events[0].tid, events[1].tid
+	assert.NotEqual(t, p, q)
+	assert.Equal(t, []int64{q, p}, []int64{events[2].tid, events[3].tid})
+}
+
 func TestAClockThatIsBehindTurnsTimestampsBackNotTheOrder(t *testing.T) {
 	events := write(t, "skew 1 -3ms\n"+base+"process r in c cpu 1 runs /r\np write 1 1KB\nr write 1 2KB\np write 1 3KB\n")
 	require.Len(t, events, 3)
@@ -133,6 +144,74 @@ func TestContainersAreToldWhenTheirScriptSays(t *testing.T) {
 	assert.Equal(t, "0s 10ms 1.002s", times(events, asyncEvent))
 	assert.Equal(t, "container\x00", string(events[0].params[1]))
 	assert.Equal(t, "container_removed\x00", string(events[5].params[1]))
+}
+
+// keys lists the names in a JSON object in their order, those of inner objects with the outer one's before them.
+func keys(t *testing.T, object string) (names []string) {
+	d := json.NewDecoder(strings.NewReader(object))
+	var walk func(prefix string)
+	walk = func(prefix string) {
+		token, err := d.Token()
+		require.NoError(t, err)
+		switch token {
+		case json.Delim('{'):
+			for d.More() {
+				key, err := d.Token()
+				require.NoError(t, err)
+				if name := prefix + "/" + key.(string); !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+				walk(prefix + "/" + key.(string))
+			}
+		case json.Delim('['):
+			for d.More() {
+				walk(prefix)
+			}
+		default:
+			return
+		}
+		_, err = d.Token()
+		require.NoError(t, err)
+	}
+	walk("")
+	return names
+}
+
+func TestAContainerIsToldAsFalcosContainerPluginDoes(t *testing.T) {
+	payload := func(events []happened) string {
+		i := slices.IndexFunc(events, func(e happened) bool { return e.typ == asyncEvent })
+		return strings.TrimRight(string(events[i].params[2]), "\x00")
+	}
+	f, err := os.Open("../../captures/shared-volume-handoff.scap")
+	require.NoError(t, err)
+	defer f.Close()
+	unpacked, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	recorded, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+
+	got := payload(write(t, "container web pod shop/web-0 name app image r.example.com:5000/shop/web:1.4 ip 10.1.0.5 ip fd00::5 "+
+		"mount /a:/b mount /c:/d:ro label a=b podlabel c=d env E=F user www sandbox abc runtime podman privileged hostpid\n"+
+		"start p in web runs /p\n"))
+	want := keys(t, payload(decode(recorded, time.Time{})))
+	assert.Subset(t, keys(t, got), want)
+	assert.Equal(t, want[:10], keys(t, got)[:10], "in its order")
+
+	var told struct{ Container map[string]any }
+	require.NoError(t, json.Unmarshal([]byte(got), &told))
+	for name, value := range map[string]any{
+		"type": 11.0, "name": "web", "image": "r.example.com:5000/shop/web:1.4", "imagerepo": "r.example.com:5000/shop/web", "imagetag": "1.4",
+		"ip": "10.1.0.5", "privileged": true, "host_pid": true, "host_network": false, "User": "www", "pod_sandbox_id": "abc",
+		"env": []any{"E=F"}, "pod_sandbox_labels": map[string]any{"c": "d"},
+		"labels": map[string]any{"a": "b", "io.kubernetes.pod.namespace": "shop", "io.kubernetes.pod.name": "web-0", "io.kubernetes.container.name": "app"},
+		"Mounts": []any{
+			map[string]any{"Source": "/a", "Destination": "/b", "Mode": "", "Propagation": "rprivate", "RW": true},
+			map[string]any{"Source": "/c", "Destination": "/d", "Mode": "", "Propagation": "rprivate", "RW": false},
+		},
+	} {
+		assert.Equal(t, value, told.Container[name], name)
+	}
+	assert.Equal(t, told.Container["full_id"].(string)[:12], told.Container["id"])
 }
 
 func TestWhatIsLostStillHappens(t *testing.T) {
@@ -193,6 +272,17 @@ func TestContentIsShownUpToTheSnaplen(t *testing.T) {
 		for _, other := range got[1:] {
 			assert.Equal(t, got[0], other)
 		}
+	})
+	t.Run("a copy goes on as what it was copied from", func(t *testing.T) {
+		got := data(base + "p open /z create as z\np copy 1KB from /a to z gzip\np copy 1KB from /b to z gzip\n")
+		require.Len(t, got, 4)
+		assert.True(t, strings.HasPrefix(got[3], "\x1f\x8b"), "in the middle of the file")
+		assert.Equal(t, got[2], got[3])
+	})
+	t.Run("a copied descriptor is the same pipe", func(t *testing.T) {
+		got := data(base + "p pipe x\np dup x.w to stdout\np write stdout 1KB zip\np read x 1KB\n")
+		require.Len(t, got, 2)
+		assert.Equal(t, got[0], got[1])
 	})
 	t.Run("an emptied file has other content", func(t *testing.T) {
 		got := data(base + "p open /a create\np write /a 1KB gzip\np open /a create truncate\np write /a 1KB\n")
