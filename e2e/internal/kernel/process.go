@@ -59,7 +59,8 @@ func (k *Kernel) Thread(name string) (*Thread, error) {
 	if t := k.threads[name]; t != nil {
 		return t, nil
 	}
-	return nil, fmt.Errorf("no process %s runs: write `start %s in CONTAINER runs PROGRAM` or `process %s runs PROGRAM` above", name, name, name)
+	return nil, fmt.Errorf("no process %s runs: write `start %s in CONTAINER runs PROGRAM` or `process %s runs PROGRAM` above",
+		name, name, name)
 }
 
 // Name is what the script calls the thread.

@@ -84,7 +84,8 @@ func isContainer(n node) bool {
 	case *step:
 		return n.keyword.text == "container" && !n.pause.given
 	case *loop:
-		return n.every == 0 && len(n.body) > 0 && !slices.ContainsFunc(n.body, func(b node) bool { return !isContainer(b) && !b.past() })
+		happens := func(b node) bool { return !isContainer(b) && !b.past() }
+		return n.every == 0 && len(n.body) > 0 && !slices.ContainsFunc(n.body, happens)
 	}
 	return false
 }
@@ -210,7 +211,8 @@ func (p *parser) block(words line) node {
 func (p *parser) refusePast(nodes []node, block string) {
 	for _, n := range nodes {
 		if n.past() {
-			p.refuse(failAt(n.position(), "this was there before the recording and does not belong in %s: move it out, or write `start`", block))
+			p.refuse(failAt(n.position(), "this was there before the recording and does not belong in %s: "+
+				"move it out, or write `start`", block))
 		}
 	}
 }
@@ -377,8 +379,10 @@ func isKeyword(name string) bool {
 
 // keywords are the words that statements other than those of processes begin with, in order.
 func keywords() []string {
-	words := slices.Concat(slices.Collect(maps.Keys(settings)), slices.Collect(maps.Keys(blocks)), slices.Collect(maps.Keys(statements)))
-	words = append(words, "at")
+	words := []string{"at"}
+	for _, known := range []map[string]string{settings, blocks, statements} {
+		words = slices.AppendSeq(words, maps.Keys(known))
+	}
 	slices.Sort(words)
 	return words
 }

@@ -291,7 +291,8 @@ func readEnter(r *reader, keyword word) op {
 	n := readNewcomer(r, true, "in")
 	if r.err == nil && n.container == "" {
 		r.at = keyword.pos
-		r.fail("who starts %s, or in which container, is missing: write `%s`, or `PROCESS start NAME runs PROGRAM`", n.start.Name, usageEnter)
+		r.fail("who starts %s, or in which container, is missing: write `%s`, or `PROCESS start NAME runs PROGRAM`",
+			n.start.Name, usageEnter)
 	}
 	return &entering{keyword, n}
 }

@@ -188,7 +188,8 @@ func readVerb(words line) (op, error) {
 		return nil, failAt(name.pos, "unknown verb %q%s: write one of %s", name.text, meant(name.text, known), strings.Join(known, ", "))
 	}
 	if had && !v.opens {
-		return nil, failAt(name.pos, "nothing is left of %s that a process could have had: write open, connect, listen, accept, pipe or thread", name.text)
+		return nil, failAt(name.pos, "nothing is left of %s that a process could have had: "+
+			"write open, connect, listen, accept, pipe or thread", name.text)
 	}
 	r := &reader{words: rest, usage: v.usage, at: name.pos}
 	o := v.read(r, who)

@@ -223,7 +223,8 @@ func evaluate(text string, vars *binding) (string, error) {
 		case op == '%' && operand != 0:
 			number %= operand
 		default:
-			return "", fmt.Errorf("${%s}: write ${%s+1}, with one of + - * / %% and a whole number, not 0 for the last two", text, expression[:n])
+			return "", fmt.Errorf("${%s}: write ${%s+1}, with one of + - * / %% and a whole number, not 0 for the last two",
+				text, expression[:n])
 		}
 	}
 	if !formatted {
