@@ -51,7 +51,7 @@ func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, erro
 		return nil, err
 	}
 	fmt.Fprintf(con.stderr, "engine: %s %s\n", eng.Name(), version)
-	return eng, nil
+	return composer{eng}, nil
 }
 
 // bundleFlags choose the plugin and the rules. The release puts both beside stagectl.

@@ -20,6 +20,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
+	"github.com/falco-datastaging/datastaging/e2e/internal/script"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
@@ -99,14 +100,14 @@ func writeJUnit(path string, r report.Run) error {
 	return errors.Join(report.WriteJUnit(f, r), f.Close())
 }
 
-// checkCases refuses cases before the first of them runs: a capture that is not the recorded one, rules that do not load,
-// expected rules that are not among them.
+// checkCases refuses cases before the first of them runs: a capture that is not the recorded one, a script that is wrong,
+// rules that do not load, expected rules that are not among them.
 func checkCases(found []cases.Case, rules []string) error {
 	var errs []error
 	enabled := map[string][]string{} // names of the rules that can fire, by the case's own rules files, joined
 	for _, c := range found {
 		for _, capture := range append(c.Learn, c.Capture) {
-			if err := cases.VerifyCapture(capture); err != nil {
+			if err := checkCapture(capture); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
 			}
 		}
@@ -129,6 +130,15 @@ func checkCases(found []cases.Case, rules []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkCapture checks a capture or a script. Scripts are text under version control: no checksum is kept of them.
+func checkCapture(path string) error {
+	if script.Is(path) {
+		_, err := script.Load(path)
+		return err
+	}
+	return cases.VerifyCapture(path)
 }
 
 // tester runs cases on one engine.

@@ -20,8 +20,8 @@ import (
 type Case struct {
 	Name        string // unique among the cases of a run
 	Description string
-	Learn       []string         // captures that a baseline is learned from first, resolved like Capture; none for no baseline
-	Capture     string           // path of the .scap file, resolved against the case file's folder
+	Learn       []string         // captures or scripts that a baseline is learned from first, resolved like Capture; none for no baseline
+	Capture     string           // path of the .scap or .script file, resolved against the case file's folder
 	InitConfig  json.RawMessage  // the plugin's init_config, a JSON object; nil for the defaults
 	Rules       []string         // rules files loaded after the bundle, resolved like Capture
 	Expect      []Expectation    // every alert at NOTICE or above must be met by one of these

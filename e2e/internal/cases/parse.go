@@ -150,12 +150,12 @@ func (d *decoder) caseOf(n ast.Node) Case {
 		c.Description = d.text(v, "description")
 	}
 	if v := m["learn"]; v != nil {
-		captures, _ := d.list(v, "learn", "a list of paths of .scap files, relative to this file")
+		captures, _ := d.list(v, "learn", "a list of paths of .scap or .script files, relative to this file")
 		for _, l := range captures {
 			c.Learn = append(c.Learn, d.path(l, "learn"))
 		}
 	}
-	if v := d.required(n, m, "capture", "write the path of a .scap file, relative to this file"); v != nil {
+	if v := d.required(n, m, "capture", "write the path of a .scap or .script file, relative to this file"); v != nil {
 		// A list is kept for the replay of several captures one after another.
 		c.Capture = d.path(v, "capture")
 	}

@@ -121,7 +121,7 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"a rules file", "- macro: m\n", []string{`FILE:1:1: this is a Falco rules file, not a case file: name it under the rules key of a case`}},
 		{"all that is missing, at once", "description: d\n", []string{
 			`FILE:1:1: no name: write a short name such as local-staging-upload`,
-			`FILE:1:1: no capture: write the path of a .scap file, relative to this file`,
+			`FILE:1:1: no capture: write the path of a .scap or .script file, relative to this file`,
 			"FILE:1:1: no expect: list every alert that must come, or write `expect: []` for silence"}},
 		{"a name that a shell would expand", "name: a*\ncapture: a.scap\nexpect: []\n",
 			[]string{`FILE:1:7: name "a*": write letters, digits, '-', '_' and '.' only`}},

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+	"github.com/falco-datastaging/datastaging/e2e/internal/script"
+)
+
+// composeCmd writes a script as a capture.
+type composeCmd struct {
+	Script string `arg:"" help:"Script (.script), as e2e/scripts/README.md describes them."`
+	Out    string `placeholder:"FILE" help:"Capture to write, - for standard output. Default: the script's name with .scap, in the current folder."`
+}
+
+// Run writes the capture, all of it or nothing, packed as recorders pack theirs.
+func (c composeCmd) Run(con console) error {
+	s, err := script.Load(c.Script)
+	if err != nil {
+		return err
+	}
+	if c.Out == "-" {
+		return packed(s, con.stdout)
+	}
+	out := c.Out
+	if out == "" {
+		out = strings.TrimSuffix(filepath.Base(c.Script), script.Extension) + ".scap"
+	}
+	f, err := os.CreateTemp(filepath.Dir(out), ".compose-")
+	if err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(packed(s, f), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	info, err := os.Stat(out)
+	if err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	fmt.Fprintf(con.stderr, "capture: %s (%s)\n", out, humanize.Bytes(uint64(info.Size())))
+	return nil
+}
+
+// packed writes a script's capture as gzip.
+func packed(s *script.Script, w io.Writer) error {
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Write(z), z.Close())
+}
+
+// composer is an engine that also replays scripts: it writes them to a capture of its own first.
+type composer struct{ engine.Engine }
+
+// Replay runs a capture, or the capture of a script.
+func (c composer) Replay(ctx context.Context, req engine.Request) ([]alert.Alert, error) {
+	if !script.Is(req.Capture) {
+		return c.Engine.Replay(ctx, req)
+	}
+	s, err := script.Load(req.Capture)
+	if err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp("", "datastaging-script-")
+	if err != nil {
+		return nil, fmt.Errorf("compose: %w", err)
+	}
+	defer os.RemoveAll(work)
+	path := filepath.Join(work, "composed.scap")
+	if err := writeCapture(ctx, s, path); err != nil {
+		return nil, err
+	}
+	req.Capture = path
+	return c.Engine.Replay(ctx, req)
+}
+
+func writeCapture(ctx context.Context, s *script.Script, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	return errors.Join(s.Write(contextWriter{ctx, f}), f.Close())
+}
+
+// contextWriter ends with the context's error.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
+}
