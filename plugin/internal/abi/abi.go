@@ -268,7 +268,7 @@ func (h host) Thread(tid int64) (attribute.Thread, bool) {
 		return attribute.Thread{}, false
 	}
 	return attribute.Thread{
-		PID: int64(t.pid), PTID: int64(t.ptid),
+		PID: int64(t.pid), VPID: int64(t.vpid),
 		Exe: ptr.GoString(unsafe.Pointer(t.exe)), ContainerID: ptr.GoString(unsafe.Pointer(t.container_id)),
 	}, true
 }

@@ -117,7 +117,7 @@ func newEngine(t testing.TB, config string) *enginetest.Engine {
 }
 
 func addProcess(e *enginetest.Engine, tid int64) {
-	e.AddThread(enginetest.Thread{TID: tid, PID: tid, PTID: 1, Exe: "/usr/bin/worker", CgroupPath: container})
+	e.AddThread(enginetest.Thread{TID: tid, PID: tid, VPID: 1, Exe: "/usr/bin/worker", CgroupPath: container})
 	e.AddFD(enginetest.FD{FD: source, Type: uint8(schema.FDFileV2), Name: "/srv/customers.csv", Dev: 1, Ino: 100})
 	e.AddFD(enginetest.FD{FD: scratch, Type: uint8(schema.FDFileV2), Name: "/tmp/out", Dev: 1, Ino: 101})
 	e.AddFD(enginetest.FD{

@@ -191,7 +191,7 @@ const char* ds_open_tables(ds_instance* d, const ss_plugin_init_input* in) {
 		return "threads";
 	}
 	t->pid = field(tables, t->threads, "pid", SS_PLUGIN_ST_INT64);
-	t->ptid = field(tables, t->threads, "ptid", SS_PLUGIN_ST_INT64);
+	t->vpid = field(tables, t->threads, "vpid", SS_PLUGIN_ST_INT64);
 	t->exe = field(tables, t->threads, "exe_path", SS_PLUGIN_ST_STRING);
 	t->container_id = field(tables, t->threads, "container_id", SS_PLUGIN_ST_STRING);
 	t->cgroups = field(tables, t->threads, "cgroups", SS_PLUGIN_ST_TABLE);
@@ -262,7 +262,7 @@ bool ds_read_thread(ds_instance* d, int64_t tid, ds_thread* out) {
 		return false;
 	}
 	out->pid = read_field(t, t->threads, e, t->pid).s64;
-	out->ptid = read_field(t, t->threads, e, t->ptid).s64;
+	out->vpid = read_field(t, t->threads, e, t->vpid).s64;
 	out->exe = read_field(t, t->threads, e, t->exe).str;
 	out->container_id = read_field(t, t->threads, e, t->container_id).str;
 	t->reader.release_table_entry(t->threads, e);

@@ -49,7 +49,7 @@ typedef struct ds_tables {
 	ss_plugin_owner_t* owner;
 	ss_plugin_table_reader_vtable_ext reader;
 	ss_plugin_table_t* threads;
-	ss_plugin_table_field_t *pid, *ptid, *exe, *container_id, *cgroups, *cgroup_path, *fds;
+	ss_plugin_table_field_t *pid, *vpid, *exe, *container_id, *cgroups, *cgroup_path, *fds;
 	ss_plugin_table_field_t *fd_type, *fd_name, *fd_dev, *fd_ino, *fd_flags;
 	ss_plugin_table_field_t *v4_src, *v4_dst, *v4_sport, *v4_dport;
 	ss_plugin_table_field_t *v6_src_low, *v6_src_high, *v6_dst_low, *v6_dst_high, *v6_sport, *v6_dport;
@@ -73,7 +73,7 @@ typedef struct ds_instance {
 // A thread as the threads table shows it. Strings are valid until the next call into the tables.
 typedef struct ds_thread {
 	int64_t pid;
-	int64_t ptid;
+	int64_t vpid;
 	const char* exe;
 	const char* container_id;
 } ds_thread;

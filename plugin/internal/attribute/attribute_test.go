@@ -77,7 +77,7 @@ func cgroup(container byte) string {
 
 // process starts a process of a container that was running before anything was watched.
 func (n *node) process(pid int64, container byte) {
-	n.table.threads[pid] = attribute.Thread{PID: pid, PTID: 1}
+	n.table.threads[pid] = attribute.Thread{PID: pid, VPID: 1}
 	n.table.cgroups[pid] = cgroup(container)
 	n.table.fds[pid] = map[int32]attribute.FD{}
 }
@@ -94,7 +94,7 @@ func (n *node) fork(parent, child, vtid int64, container byte) {
 }
 
 func (n *node) born(parent, child, vtid int64, container byte) {
-	n.table.threads[child] = attribute.Thread{PID: child, PTID: parent}
+	n.table.threads[child] = attribute.Thread{PID: child, VPID: vtid}
 	n.table.fds[child] = map[int32]attribute.FD{}
 	n.state(decode.State{
 		Kind: decode.KindClone, TID: child, PID: child, PTID: parent, VTID: vtid,
@@ -778,7 +778,7 @@ func TestAnInodeThatIsUsedAgainStartsAnew(t *testing.T) {
 func TestTheTableFillsInWhatNoEventTold(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
-	n.table.threads[12] = attribute.Thread{PID: 10, PTID: 1} // a worker thread
+	n.table.threads[12] = attribute.Thread{PID: 10, VPID: 1} // a worker thread
 	n.table.fds[10][7] = attribute.FD{Type: schema.FDFileV2, Name: "/var/tmp/.x/f", Dev: 1, Ino: 9}
 	n.table.fds[12] = n.table.fds[10]
 	n.table.cgroups[12] = n.table.cgroups[10]
@@ -823,6 +823,21 @@ func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
 	assert.Equal(t, "host/cron.service", n.a.Process(20).Container.Workload)
 }
 
+func TestWhatARuntimeMayDoIsNotWhatTheContainerMay(t *testing.T) {
+	const all = uint64(1<<41 - 1)
+	n := newNode(t)
+	exec := func(pid int64, caps uint64) bool {
+		n.state(decode.State{Kind: decode.KindExec, TID: pid, PID: pid, Capabilities: caps, Cgroups: []byte("=" + cgroup('a') + "\x00")})
+		return n.a.Process(pid).Container.Posture.Sensitive()
+	}
+	n.born(1, 20, 20, 'a') // the runtime, in the container's control group and outside of its PID namespace
+	assert.False(t, exec(20, all))
+	n.born(20, 21, 1, 'a')
+	assert.False(t, exec(21, 0xa80425fb))
+	n.born(20, 22, 2, 'a')
+	assert.True(t, exec(22, all), "a program in it")
+}
+
 func TestContainersWithoutAPodAreUnmanagedWhereOthersHaveOne(t *testing.T) {
 	metadata := func(n *node, id, labels string) {
 		n.state(decode.State{Kind: decode.KindAsync, Name: []byte("container"), Data: []byte(`{"container":{"id":"` + id + `","labels":{` + labels + `}}}`)})
@@ -853,8 +868,11 @@ func TestContainersWithoutAPodAreUnmanagedWhereOthersHaveOne(t *testing.T) {
 			n.exec(20, 'b')
 			b := n.a.Process(20).Container
 			assert.False(t, n.a.Unmanaged(b, n.now+59*second), "its metadata may come yet")
+			assert.False(t, n.a.Known(b, n.now+59*second))
+			assert.True(t, n.a.Known(b, n.now+61*second))
 			assert.Equal(t, test.want, n.a.Unmanaged(b, n.now+61*second))
 			metadata(n, "bbbbbbbbbbbb", "")
+			assert.True(t, n.a.Known(b, n.now))
 			assert.Equal(t, test.want, n.a.Unmanaged(b, n.now+61*second), "it came, without a pod")
 			metadata(n, "bbbbbbbbbbbb", pod)
 			assert.False(t, n.a.Unmanaged(b, n.now+61*second))

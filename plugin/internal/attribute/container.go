@@ -27,6 +27,7 @@ type Container struct {
 	// PodContainer is its name in the pod.
 	PodContainer string
 
+	told       bool   // its metadata has come
 	since      uint64 // ns since the epoch: when it was first seen
 	serves     bool   // somebody connected to it
 	ownNetwork bool   // has addresses of its own, not the node's

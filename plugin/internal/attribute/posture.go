@@ -124,6 +124,9 @@ func (p *Posture) Mounted(mounts []Mount, sensitive []string) {
 			p.HostPaths = append(p.HostPaths, source)
 		}
 	}
+	for _, paths := range [][]string{p.Sockets, p.HostPaths, p.Devices} { // the same access in the same words
+		slices.Sort(paths)
+	}
 }
 
 // reaches reports whether a path is, lies below or holds one of the directories.
@@ -147,10 +150,10 @@ var ordinaryDevices = []string{
 // ofRuntime reports whether a path is a file that a runtime or the kubelet keeps for one container: its hosts file,
 // termination log and the like.
 func ofRuntime(source string) bool {
-	return under(source, []string{
+	return slices.ContainsFunc([]string{
 		"/var/lib/kubelet/pods", "/var/lib/docker/containers", "/var/lib/docker/volumes",
 		"/var/lib/containers/storage/overlay-containers", "/run/containers/storage/overlay-containers",
 		"/run/containerd/io.containerd.grpc.v1.cri", "/var/lib/containerd/io.containerd.grpc.v1.cri",
 		"/run/k3s/containerd/io.containerd.grpc.v1.cri", "/var/lib/rancher/k3s/agent/containerd",
-	})
+	}, func(dir string) bool { return source != dir && below(source, dir) })
 }

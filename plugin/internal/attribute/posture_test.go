@@ -29,6 +29,7 @@ func TestPostureSaysByWhatAContainerReachesOut(t *testing.T) {
 		"a sensitive directory":                {Posture{}, []Mount{{"/etc/kubernetes", "/k"}}, 1000, 0, true, "host path /etc/kubernetes"},
 		"what holds one":                       {Posture{}, []Mount{{"/var/lib/", "/v"}}, 1000, 0, true, "host path /var/lib"},
 		"another directory":                    {Posture{}, []Mount{{"/var/log", "/v"}, {"/srv", "/s"}}, 1000, 0, false, ""},
+		"all pods' directories":                {Posture{}, []Mount{{"/var/lib/kubelet/pods", "/p"}, {"/etc", "/e"}}, 1000, 0, true, "host path /etc, host path /var/lib/kubelet/pods"},
 		"a runtime's socket":                   {Posture{}, []Mount{{"/var/run/docker.sock", "/d.sock"}}, 1000, 0, true, "runtime socket /var/run/docker.sock"},
 		"a directory with it":                  {Posture{}, []Mount{{"/run", "/host/run"}}, 1000, 0, true, "runtime socket /run"},
 		"a device":                             {Posture{}, []Mount{{"/dev/sda", "/dev/sda"}}, 1000, 0, true, "device /dev/sda"},

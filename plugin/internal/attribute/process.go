@@ -19,6 +19,8 @@ type Process struct {
 	Sources place.Dirs
 	Senders place.Few[Sender]
 
+	inside bool // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
+
 	fds   map[int32]*Resource
 	holds ledger
 	left  Amounts // of what it holds, what it has sent to external peers
@@ -127,6 +129,7 @@ func (a *Attributor) clone(s *decode.State) *Process {
 		return p
 	}
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+	p.inside = s.VTID != s.TID
 	if parent, ok := a.threads.Get(s.PTID); ok {
 		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
@@ -176,7 +179,9 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
 		p.Container = a.container(in.key())
 	}
-	p.Container.Posture.ran(s.UID, s.Capabilities)
+	if p.inside {
+		p.Container.Posture.ran(s.UID, s.Capabilities)
+	}
 	if p.Container.since == 0 {
 		p.Container.since = s.TS
 	}
@@ -186,11 +191,8 @@ func (a *Attributor) exec(s *decode.State) *Process {
 // Unmanaged reports whether a container was started beside the orchestrator: it has no pod though others of the node have,
 // and has been known for long enough that its metadata has come.
 func (a *Attributor) Unmanaged(c *Container, now uint64) bool {
-	if c.since == 0 {
-		c.since = now
-	}
 	switch {
-	case c.OnHost() || c.Pod != "" || now < c.since+uint64(a.cfg.Grace):
+	case c.OnHost() || c.Pod != "" || !a.graceOver(c, now):
 		return false
 	case a.cfg.Orchestrator == OrchestratorAuto:
 		return a.orchestrated != 0
@@ -239,6 +241,7 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	}
 	p := a.newProcess(t.PID, a.containerOf(tid, nil))
 	p.Exe = strings.Clone(t.Exe)
+	p.inside = t.VPID != t.PID
 	if t.ContainerID != "" && t.ContainerID != Host && p.Container.OnHost() {
 		p.Container = a.container(strings.Clone(t.ContainerID))
 	}
@@ -302,7 +305,7 @@ func (a *Attributor) metadata(s *decode.State) {
 		return
 	}
 	c := a.container(told.ID)
-	told.serves, told.since = c.serves, c.since
+	told.told, told.serves, told.since = true, c.serves, c.since
 	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
 	told.Posture.Mounted(told.Mounts, a.cfg.Paths.Sensitive)
 	if told.Pod != "" && a.orchestrated == 0 {
@@ -312,4 +315,14 @@ func (a *Attributor) metadata(s *decode.State) {
 	if addr.IsValid() {
 		a.addresses.Add(addr, home{container: c, told: true})
 	}
+}
+
+// Known reports whether what a container is has been told, or will not be any more.
+func (a *Attributor) Known(c *Container, now uint64) bool { return c.told || a.graceOver(c, now) }
+
+func (a *Attributor) graceOver(c *Container, now uint64) bool {
+	if c.since == 0 {
+		c.since = now
+	}
+	return now >= c.since+uint64(a.cfg.Grace)
 }

@@ -19,7 +19,8 @@ type Table interface {
 
 // Thread is one entry of the threads table.
 type Thread struct {
-	PID, PTID   int64
+	PID         int64
+	VPID        int64  // as the process sees itself: in its own PID namespace
 	Exe         string // absolute path of the program
 	ContainerID string // the container plugin's own field; empty without that plugin
 }

@@ -28,6 +28,7 @@ type View struct {
 	Account   *measure.Account
 	Baseline  baseline.View
 	Posture   *attribute.Posture // of the container, or of what an audit event deploys
+	Known     bool               // the container's metadata has come, or will not any more
 	Unmanaged bool
 	Entries   func() []measure.Entry // who reached into the container through the orchestrator
 	Audit     *audit.Event           // nil on events of system calls; then Container and Account are those of who acted
@@ -133,6 +134,10 @@ func catalogue() []Field {
 		{
 			Name: "posture.root", Type: "bool", Desc: "Whether a process of the container ran as the node's user 0",
 			value: func(v *View) any { return v.Posture.Root },
+		},
+		{
+			Name: "posture.known", Type: "bool", Desc: "Whether the container's metadata has come, or `metadata_grace` is over",
+			value: func(v *View) any { return v.Known },
 		},
 		{
 			Name: "posture.unmanaged", Type: "bool",

@@ -203,6 +203,7 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
 		Posture:   &c.process.Container.Posture,
 		Entries:   p.entered,
+		Known:     p.attributor.Known(c.process.Container, ts),
 		Unmanaged: p.attributor.Unmanaged(c.process.Container, ts),
 		Resource:  c.resource, Peer: c.peer,
 	}

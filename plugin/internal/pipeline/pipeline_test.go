@@ -23,7 +23,7 @@ type engine struct{ warnings []string }
 func (e *engine) Warn(message string) { e.warnings = append(e.warnings, message) }
 
 func (e *engine) Thread(tid int64) (attribute.Thread, bool) {
-	return attribute.Thread{PID: 10, PTID: 1}, tid == 10
+	return attribute.Thread{PID: 10, VPID: 1}, tid == 10
 }
 
 func (e *engine) Cgroup(tid int64, i int) (string, bool) {

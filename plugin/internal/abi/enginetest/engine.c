@@ -10,14 +10,14 @@
 static et_engine* current;
 
 // A table is told by its address, an entry is a pointer to what it shows, a field is a number from this list.
-enum { PID = 1, PTID, EXE, CONTAINER_ID, CGROUPS, FDS, SECOND, TYPE, NAME, DEV, INO, FLAGS, V4_SRC, V4_DST, V4_SPORT, V4_DPORT };
+enum { PID = 1, VPID, EXE, CONTAINER_ID, CGROUPS, FDS, SECOND, TYPE, NAME, DEV, INO, FLAGS, V4_SRC, V4_DST, V4_SPORT, V4_DPORT };
 static const struct {
 	int field;
 	const char* name;
 	ss_plugin_state_type type;
 } fields[] = {
         {PID, "pid", SS_PLUGIN_ST_INT64},
-        {PTID, "ptid", SS_PLUGIN_ST_INT64},
+        {VPID, "vpid", SS_PLUGIN_ST_INT64},
         {EXE, "exe_path", SS_PLUGIN_ST_STRING},
         {CONTAINER_ID, "container_id", SS_PLUGIN_ST_STRING},
         {CGROUPS, "cgroups", SS_PLUGIN_ST_TABLE},
@@ -72,8 +72,8 @@ static ss_plugin_rc read_entry_field(ss_plugin_table_t* t, ss_plugin_table_entry
 	case PID:
 		out->s64 = thread->pid;
 		break;
-	case PTID:
-		out->s64 = thread->ptid;
+	case VPID:
+		out->s64 = thread->vpid;
 		break;
 	case EXE:
 		out->str = thread->exe;

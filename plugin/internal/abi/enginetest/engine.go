@@ -42,7 +42,7 @@ type field struct {
 
 // Thread is one entry of the engine's threads table.
 type Thread struct {
-	TID, PID, PTID               int64
+	TID, PID, VPID               int64
 	Exe, ContainerID, CgroupPath string
 }
 
@@ -105,7 +105,7 @@ func (e *Engine) AddThread(t Thread) {
 	c := &e.c.threads[e.c.num_threads]
 	e.c.num_threads++
 	*c = C.et_thread{
-		tid: C.int64_t(t.TID), pid: C.int64_t(t.PID), ptid: C.int64_t(t.PTID),
+		tid: C.int64_t(t.TID), pid: C.int64_t(t.PID), vpid: C.int64_t(t.VPID),
 		exe: C.CString(t.Exe), container_id: C.CString(t.ContainerID), cgroup: C.CString(t.CgroupPath),
 	}
 }

@@ -20,7 +20,7 @@ typedef struct et_fd {
 } et_fd;
 
 typedef struct et_thread {
-	int64_t tid, pid, ptid;
+	int64_t tid, pid, vpid;
 	const char* exe;
 	const char* container_id;
 	const char* cgroup;
