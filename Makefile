@@ -19,7 +19,7 @@ GOFLAGS_BUILD := -trimpath -ldflags=-s\ -w
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sed 's/^\([a-z]*\): */\1\t/' | expand -t 12 | sed 's/^/  /'
 
-## build: bin/libdatastaging.so, bin/stagectl and bin/datastaging_rules.yaml, and for tests bin/libauditsource.so
+## build: bin/libdatastaging.so, bin/stagectl and bin/datastaging*_rules.yaml, and for tests bin/libauditsource.so
 .PHONY: build
 build:
 	@mkdir -p $(BIN)
@@ -28,7 +28,9 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o $(BIN)/stagectl ./e2e/stagectl
 	$(GO) build $(GOFLAGS_BUILD) -buildmode=c-shared -o $(BIN)/libauditsource.so ./e2e/auditsource
 	@rm -f $(BIN)/libauditsource.h
-	@cat macros/*.yaml rules/*.yaml > $(BIN)/datastaging_rules.yaml
+	@for bundle in datastaging datastaging_k8s_audit; do \
+	  cat macros/$${bundle}_macros.yaml rules/$${bundle}_rules.yaml > $(BIN)/$${bundle}_rules.yaml; \
+	done
 
 ## demo: replay an attack and a benign workload and show the alerts
 .PHONY: demo

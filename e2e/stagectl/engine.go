@@ -58,13 +58,14 @@ func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, erro
 type bundleFlags struct {
 	Plugin         string   `type:"existingfile" placeholder:"FILE" help:"The plugin. Default: libdatastaging.so beside stagectl." group:"Plugin and rules"`
 	Rules          []string `sep:"none" placeholder:"FILE" help:"Rules file or folder, loaded after the default rules and in the order given, so that it can tune them." group:"Plugin and rules"`
-	NoDefaultRules bool     `help:"Leave out the default rules, datastaging_rules.yaml beside stagectl." group:"Plugin and rules"`
+	NoDefaultRules bool     `help:"Leave out the default rules, datastaging_rules.yaml and datastaging_k8s_audit_rules.yaml beside stagectl." group:"Plugin and rules"`
 }
 
 // Files of the release.
 const (
-	pluginFile = "libdatastaging.so"
-	rulesFile  = "datastaging_rules.yaml"
+	pluginFile     = "libdatastaging.so"
+	rulesFile      = "datastaging_rules.yaml"
+	auditRulesFile = "datastaging_k8s_audit_rules.yaml"
 )
 
 // pluginPath is the plugin to load.
@@ -83,11 +84,15 @@ func (f bundleFlags) rulesPaths() ([]string, error) {
 		}
 		return f.Rules, nil
 	}
-	bundled, err := beside(rulesFile, "--no-default-rules and --rules FILE")
-	if err != nil {
-		return nil, err
+	var paths []string
+	for _, file := range []string{rulesFile, auditRulesFile} {
+		bundled, err := beside(file, "--no-default-rules and --rules FILE")
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, bundled)
 	}
-	return append([]string{bundled}, f.Rules...), nil
+	return append(paths, f.Rules...), nil
 }
 
 // auditSource is the plugin that reads audit logs where Falco's own is not found; empty where it was not built.
