@@ -50,7 +50,7 @@ lint:
 ## generate: rewrite the generated parts of the documentation
 .PHONY: generate
 generate:
-	$(GO) test ./plugin/internal/fields -run TestREADME -update -count=1
+	$(GO) test ./plugin/internal/fields -run 'TestREADME|TestHarness' -update -count=1
 
 ## bench: benchmarks of the event path; feed the output to benchstat
 .PHONY: bench
