@@ -428,9 +428,11 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 		paths = append(paths, abs)
 		return abs, nil
 	}
-	capture, err := path(req.Capture)
-	if err != nil {
-		return nil, nil, err
+	capture := "" // none: the rules are only validated
+	if req.Capture != "" {
+		if capture, err = path(req.Capture); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, p := range req.Rules {
 		rules, err := path(p)
@@ -457,9 +459,12 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 			fields = append(fields, containerFields...)
 		}
 	}
-	if source == ruleset.SyscallSource {
+	switch {
+	case capture == "":
+		c.Engine = falcoEngine{Kind: "nodriver"}
+	case source == ruleset.SyscallSource:
 		c.Engine = falcoEngine{Kind: "replay", Replay: &falcoReplay{capture}}
-	} else {
+	default:
 		// A plugin that is a source reads its events itself, which is a live capture to Falco.
 		c.Engine = falcoEngine{Kind: "nodriver"}
 		library, err := path(f.audit)

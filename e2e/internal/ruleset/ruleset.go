@@ -128,21 +128,30 @@ func (r Rule) Fields() (condition, output []*filter.Field) {
 // Load reads rules files in order; of a directory, its .yaml and .yml files by name. All errors of the files are returned
 // together, each a *Error with its position. Even then the set holds the rules that could be loaded.
 func Load(paths ...string) (*Set, error) {
+	files, err := ReadFiles(paths...)
+	if err != nil {
+		return &Set{}, err
+	}
+	return Parse(files...)
+}
+
+// ReadFiles reads the files that Load loads.
+func ReadFiles(paths ...string) ([]File, error) {
 	var files []File
 	for _, path := range paths {
 		names, err := rulesFiles(path)
 		if err != nil {
-			return &Set{}, fmt.Errorf("read rules: %w", err)
+			return nil, fmt.Errorf("read rules: %w", err)
 		}
 		for _, name := range names {
 			data, err := os.ReadFile(name)
 			if err != nil {
-				return &Set{}, fmt.Errorf("read rules: %w", err)
+				return nil, fmt.Errorf("read rules: %w", err)
 			}
 			files = append(files, File{name, data})
 		}
 	}
-	return Parse(files...)
+	return files, nil
 }
 
 func rulesFiles(path string) ([]string, error) {

@@ -148,7 +148,19 @@ func (f *file) sequence(n ast.Node) ([]ast.Node, bool) {
 	return nil, false
 }
 
-func (s scalar) pos() Position { return s.file.at(s.node) }
+func (s scalar) pos() Position {
+	at := s.file.at(s.node)
+	if _, plain := s.node.(*ast.StringNode); !plain || at.Line == 0 {
+		return at
+	}
+	// The parser takes blanks behind a plain value for blanks before it.
+	from := s.file.offset(at)
+	line := strings.LastIndexByte(s.file.text[:from], '\n') + 1
+	if i := strings.LastIndex(s.file.text[line:min(from+len(s.value), len(s.file.text))], s.value); i >= 0 {
+		return s.file.place(line + i)
+	}
+	return at
+}
 
 // position finds the place in the file of a byte of the value. YAML drops indentation and folds lines, but keeps all that is
 // not blank, so value and file are read side by side and blanks are skipped in both. Where an escape breaks that, the
