@@ -42,10 +42,12 @@ test: build
 	$(GO) test ./...
 	$(BIN)/stagectl test
 
-## lint: golangci-lint
+## lint: golangci-lint, and stagectl lint on the rules
 .PHONY: lint
-lint:
+lint: build
 	$(GO) run $(GOLANGCI) run ./...
+	$(BIN)/stagectl lint
+	$(BIN)/stagectl lint examples/tuning/*.yaml
 
 ## generate: rewrite the generated parts of the documentation
 .PHONY: generate

@@ -105,3 +105,12 @@ func TestTreesAndTagsKnowTheirPlaces(t *testing.T) {
 	}
 	assert.Equal(t, []string{"proc.name a.yaml:10:14", "fd.name b.yaml:3:14"}, fields)
 }
+
+func TestBlanksBehindAPlainValueDoNotMoveIt(t *testing.T) {
+	s, err := parse("- rule: r\n  desc: d\n  condition: evt.type = open and proc.name = sh  \n  output: o\n  priority: INFO\n")
+	require.NoError(t, err)
+	r, ok := s.Rule("r")
+	require.True(t, ok)
+	assert.Equal(t, "a.yaml:3:14", r.ConditionAt(0).String())
+	assert.Equal(t, "a.yaml:3:34", r.ConditionAt(filter.Checks(r.Body)[1].At).String())
+}
