@@ -17,11 +17,15 @@ import (
 )
 
 // good is a rule without findings, in parts: macros, name, condition, output and tags.
-const good = `- macro: enough
+const good = goodMacros + goodRule
+
+const goodMacros = `- macro: enough
   condition: (staging.bytes >= 1048576)
 - macro: container
   condition: (staging.in_container = true)
-- rule: Good Rule
+`
+
+const goodRule = `- rule: Good Rule
   desc: d
   condition: evt.type in (close, procexit) and container and enough and staging.once[good_rule] = true
   output: staged (workload=%baseline.workload)
@@ -81,7 +85,7 @@ func TestChecks(t *testing.T) {
 		{"a list without use", good + "- list: l\n  items: [a]\n", []string{`a.yaml:11:3 unused list "l"`}},
 		{"a deprecated field", with("and enough", "and enough and evt.dir = <"), []string{"a.yaml:7:14 deprecated ...evt.dir", "a.yaml:7:73 plugin-first"}},
 
-		{"a rule that is there twice", good + good[strings.Index(good, "- rule"):], []string{`a.yaml:11:3 redefined rule "Good Rule" is defined already, in a.yaml:5:3`}},
+		{"a rule that is there twice", good + goodRule, []string{`a.yaml:11:3 redefined rule "Good Rule" is defined already, in a.yaml:5:3`}},
 
 		{"a field of Falco that there is not", with("and enough", "and enough and staging.files > 0 and not proc.nmae exists and staging.dir exists"),
 			[]string{"a.yaml:7:99 unknown-field no field is named proc.nmae: write proc.name", "a.yaml:7:95 plugin-first"}},
@@ -119,7 +123,7 @@ func TestChecks(t *testing.T) {
 		{"staging.once twice", with(once, once+" "+once), []string{"a.yaml:7:14 once ...asks staging.once 2 times"}},
 		{"staging.once in an alternative", with(once, "and (proc.name = sh or staging.once[good_rule] = true)"), []string{`a.yaml:7:74 once ...inside "or" or "not"`}},
 		{"staging.once the other way", with(once, "and staging.once[good_rule] = false"), []string{`a.yaml:7:73 once ...write "staging.once[good_rule] = true"`}},
-		{"two rules with one key", good + strings.Replace(good[strings.Index(good, "- rule"):], "Good Rule", "Twin", 1),
+		{"two rules with one key", good + strings.Replace(goodRule, "Good Rule", "Twin", 1),
 			[]string{`a.yaml:13:14 once-key rule "Twin" shares the key "good_rule" of staging.once with rule "Good Rule"...staging.once[twin]`}},
 		{"nothing about the host", with("and container", ""), []string{`a.yaml:7:14 host ...staging.in_container = true`, "a.yaml:3:3 unused"}},
 		{"a rule about the host", with("staging.in_container = true", "staging.in_container = false"), nil},
