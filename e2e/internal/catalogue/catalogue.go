@@ -26,7 +26,25 @@ var (
 	eventTypes string
 	//go:embed datastaging.json
 	pluginFields []byte
+	//go:embed plugin.json
+	pluginLibrary []byte
 )
+
+// Plugin is what the datastaging plugin asks of the Falco that loads it, and of its init_config.
+type Plugin struct {
+	API         string          `json:"api"`          // version of the plugin API
+	EventSchema string          `json:"event_schema"` // version of the event schema
+	InitConfig  json.RawMessage `json:"init_config"`  // JSON schema
+}
+
+// ReadPlugin reads the bundled data.
+func ReadPlugin() (Plugin, error) {
+	var p Plugin
+	if err := json.Unmarshal(pluginLibrary, &p); err != nil {
+		return p, fmt.Errorf("read the plugin's data: %w", err)
+	}
+	return p, nil
+}
 
 // Field is one field.
 type Field struct {

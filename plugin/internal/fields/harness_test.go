@@ -11,9 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/falco-datastaging/datastaging/plugin/baseline"
+	"github.com/falco-datastaging/datastaging/plugin/internal/abi"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/config"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
+	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
 	"github.com/falco-datastaging/datastaging/plugin/internal/window"
 )
 
@@ -68,6 +71,28 @@ func TestHarnessKnowsTheCatalogue(t *testing.T) {
 	old, err := os.ReadFile(harnessCatalogue)
 	require.NoError(t, err)
 	assert.Equal(t, text.String(), string(old), "run make generate")
+}
+
+// harnessPlugin is what the harness knows of the plugin as a library.
+type harnessPlugin struct {
+	API         string          `json:"api"`          // version of the plugin API that it needs
+	EventSchema string          `json:"event_schema"` // version of the event schema that it needs
+	InitConfig  json.RawMessage `json:"init_config"`  // JSON schema of its init_config
+}
+
+// TestHarnessKnowsThePlugin holds the generated file of the harness against the plugin.
+func TestHarnessKnowsThePlugin(t *testing.T) {
+	const path = "../../../e2e/internal/catalogue/plugin.json"
+	text, err := json.MarshalIndent(harnessPlugin{abi.APIVersion, schema.Version, json.RawMessage(config.Schema())}, "", "  ")
+	require.NoError(t, err)
+	text = append(text, '\n')
+	if *update {
+		require.NoError(t, os.WriteFile(path, text, 0o644))
+		return
+	}
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(old), "run make generate")
 }
 
 // texts are the names of an enumeration from first to last.
