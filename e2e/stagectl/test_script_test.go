@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "write the expected outputs in the scrip
 
 // TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
 // plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the
-// plugin and an engine, which is downloaded once into the user's cache. Those that need a Falco begin with [!falco] skip.
+// plugin and an engine, which is downloaded once into the user's cache. Those that need the plugin
+// alone, or with a Falco, begin with [!plugin] or [!falco] skip.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
@@ -49,11 +50,11 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "engine":
 				return available, nil
-			case "falco":
+			case "plugin", "falco":
 				_, err := os.Stat(plugin)
-				return err == nil && os.Getenv("FALCO_BIN") != "", nil
+				return err == nil && (cond == "plugin" || os.Getenv("FALCO_BIN") != ""), nil
 			}
-			return false, errors.New("unknown condition: write engine or falco")
+			return false, errors.New("unknown condition: write engine, plugin or falco")
 		},
 	})
 }
