@@ -282,6 +282,10 @@ func (e *exam) outputs() {
 		status = Fail
 	}
 	found := len(e.report.Lines)
+	on := func(output string) bool { return get(output, "enabled").Bool(false) }
+	if !slices.ContainsFunc([]string{"stdout_output", "syslog_output", "file_output", "program_output", "http_output"}, on) {
+		e.say(Fail, checkOutputs, e.at(get("stdout_output")), "no output is enabled: Falco does not start").fix(e.fileOf(get("stdout_output")), "stdout_output:\n  enabled: true\n")
+	}
 	if v := get("json_output"); !v.Bool(false) {
 		e.say(status, checkOutputs, e.at(v), "json_output is not true: Falcosidekick takes alerts as JSON alone").fix(e.fileOf(v), "json_output: true\n")
 	}
@@ -432,23 +436,45 @@ func (e *exam) hiddenDropIn() string {
 func (e *exam) container() {
 	_, ours, loaded := e.find(pluginName)
 	p, theirs, ok := e.find(containerName)
-	names := e.settings.Get("load_plugins")
 	switch {
 	case !ok && len(e.entries(containerName)) > 0:
-		e.say(Warn, checkContainer, e.at(names), "load_plugins does not name container: workloads have no names but container ids, and alerts no pods").
-			fix(e.fileOf(names), "load_plugins: [container, datastaging]\n")
+		e.say(Warn, checkContainer, e.at(e.settings.Get("load_plugins")), "load_plugins does not name container: workloads have no names but container ids, and alerts no pods").
+			fix(e.settings.Main(), "load_plugins: [container]\n")
 	case !ok:
 		e.say(Warn, checkContainer, e.at(e.settings.Get("plugins")), "no entry of plugins is named container: workloads have no names but container ids, and alerts no pods").
-			fix(e.fileOf(names), "plugins:\n  - name: container\n    library_path: libcontainer.so\nload_plugins: [container, datastaging]\n")
+			fix(e.settings.Main(), "plugins:\n  - name: container\n    library_path: libcontainer.so\nload_plugins: [container]\n")
 	case missing(p.library):
 		e.say(Fail, checkContainer, p.entry.Pos, "the library of the container plugin, %s, is not there: Falco does not start", p.library)
 	case loaded && theirs > ours:
-		e.say(Warn, checkContainer, p.entry.Pos, "container is loaded after %s, which then sees each process before it is known whose container it is in", pluginName).
-			fix(e.fileOf(names), "load_plugins: [container, datastaging]\n")
+		e.loadedAfter()
 	case loaded:
 		e.say(OK, checkContainer, p.entry.Pos, "container is loaded, before %s", pluginName)
 	default:
 		e.say(OK, checkContainer, p.entry.Pos, "container is loaded")
+	}
+}
+
+// loadedAfter tells that the container plugin comes after ours, and how to change that: lists are put together from files in
+// the order of their names, so it may be those that have to change.
+func (e *exam) loadedAfter() {
+	where := func(name string) *settings.Value {
+		for _, item := range e.settings.Get("load_plugins").Items() {
+			if item.Text() == name {
+				return item
+			}
+		}
+		return e.entries(name)[0] // without load_plugins the order is that of plugins
+	}
+	ours, theirs := where(pluginName), where(containerName)
+	l := e.say(Warn, checkContainer, ours.Pos, "%s is loaded before container, in %s, and sees each process before it is known whose container that is in", pluginName, theirs.Pos)
+	switch file := ours.Pos.File; {
+	case file == theirs.Pos.File && e.settings.Get("load_plugins") != nil:
+		l.fix(file, "load_plugins: [container, datastaging]\n")
+	case file == theirs.Pos.File:
+		l.fix(file, "plugins:\n  - name: container\n    # ...\n  - name: datastaging\n    # ...\n")
+	default:
+		dir, name := filepath.Split(file)
+		l.run("mv " + file + " " + filepath.Join(dir, "zz-"+name))
 	}
 }
 

@@ -22,12 +22,17 @@ func (e *exam) library(p plugin) {
 			run("install -m 644 bin/libdatastaging.so " + p.library)
 		return
 	}
-	f, err := elf.Open(p.library)
+	file, err := os.Open(p.library)
+	if err != nil {
+		e.say(Fail, checkLibrary, p.entry.Get("library_path").Pos, "%v", err)
+		return
+	}
+	defer file.Close()
+	f, err := elf.NewFile(file)
 	if err != nil {
 		e.say(Fail, checkLibrary, p.entry.Get("library_path").Pos, "%s is no library: %v", p.library, err)
 		return
 	}
-	defer f.Close()
 	if lacking := lackingSymbols(f); len(lacking) > 0 {
 		e.say(Fail, checkLibrary, p.entry.Get("library_path").Pos, "%s is not the plugin, or not all of it: it lacks %s", p.library, strings.Join(lacking, ", "))
 		return
@@ -39,6 +44,7 @@ func (e *exam) library(p plugin) {
 	e.say(OK, checkLibrary, p.entry.Get("library_path").Pos, "%s has what a plugin needs, for %s", p.library, architecture(f.Machine))
 }
 
+// lackingSymbols are those of a plugin that a library does not have.
 func lackingSymbols(f *elf.File) (lacking []string) {
 	symbols, err := f.DynamicSymbols()
 	if err != nil {

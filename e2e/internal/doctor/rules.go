@@ -37,7 +37,7 @@ func (e *exam) rules() {
 	found := len(e.report.Lines)
 	e.loadRules(files, bundle)
 	e.selections(files[bundle:])
-	e.matching(files, bundle)
+	e.matching(bundle)
 	if len(e.report.Lines) == found {
 		e.say(OK, checkRules, files[bundle].entry.Pos, "%s and %d other rules files load", files[bundle].Name, len(files)-1)
 	}
@@ -143,8 +143,8 @@ func enabled(set *ruleset.Set) (n int) {
 	return n
 }
 
-// matching looks at whether other rules hide ours.
-func (e *exam) matching(files []rulesFile, bundle int) {
+// matching looks at whether other rules, loaded before ours, hide them.
+func (e *exam) matching(bundle int) {
 	v := e.settings.Get("rule_matching")
 	if v.Text() == "all" || bundle == 0 {
 		return

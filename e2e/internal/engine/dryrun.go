@@ -18,7 +18,7 @@ type Trial struct {
 }
 
 // schemaLine is Falco's line about a configuration file.
-var schemaLine = regexp.MustCompile(`(?m)^ +(\S.*) \| schema validation: (.*)$`)
+var schemaLine = regexp.MustCompile(`(?m) {3}(\S.*?) \| schema validation: (.*)$`)
 
 // errorLine is what Falco begins the reason with for which it ends.
 var errorLine = regexp.MustCompile(`(?m)^(?:Runtime error|Error): `)
