@@ -56,7 +56,7 @@ type Field struct {
 
 	arg         argument
 	words       []string      // that the argument can be
-	least, most time.Duration // of an argument that is a window
+	least, most time.Duration // of an argument that is a window, or of the interval after a key
 }
 
 // argument says what stands in brackets after a field's name.
@@ -110,7 +110,7 @@ func New() (*Catalogue, error) {
 		switch field.arg {
 		case "":
 			field.arg = noArgument
-		case windowArgument:
+		case windowArgument, keyArgument:
 			var err error
 			if field.least, err = time.ParseDuration(f.Least); err == nil {
 				field.most, err = time.ParseDuration(f.Most)
@@ -166,6 +166,17 @@ func (c *Catalogue) HasClass(name string) bool {
 	return false
 }
 
+// IsPlugin reports whether a field is of a class of the plugin's, whether or not the plugin has it.
+func (c *Catalogue) IsPlugin(name string) bool {
+	class, _, _ := strings.Cut(name, ".")
+	for known, f := range c.fields {
+		if f.Plugin && strings.HasPrefix(known, class+".") {
+			return true
+		}
+	}
+	return false
+}
+
 // IsEventType reports whether evt.type can be this.
 func (c *Catalogue) IsEventType(name string) bool {
 	_, ok := c.events[name]
@@ -199,20 +210,33 @@ func (f Field) CheckArg(arg string, has bool) string {
 		if has {
 			return f.Name + " takes no argument: remove the brackets"
 		}
-	case requiredArgument, keyArgument:
+	case requiredArgument:
 		if !has || arg == "" {
 			return fmt.Sprintf("%s needs an argument: write %s[...]", f.Name, f.Name)
+		}
+	case keyArgument:
+		key, interval, hasInterval := strings.Cut(arg, "/")
+		if key == "" {
+			return fmt.Sprintf("%s needs a key: write %s[mine], or %s[mine/1h] for an interval of its own", f.Name, f.Name, f.Name)
+		}
+		if hasInterval && !f.isWindow(interval) {
+			return fmt.Sprintf("%s[%s]: %q is no interval: write one from %s to %s, such as 30m or 6h", f.Name, arg, interval, brief(f.least), brief(f.most))
 		}
 	case metricArgument, dimensionArg:
 		if !has || !slices.Contains(f.words, arg) {
 			return fmt.Sprintf("%s needs a %s in brackets: write one of %s", f.Name, f.arg, strings.Join(f.words, ", "))
 		}
 	case windowArgument:
-		if w, err := time.ParseDuration(arg); has && (err != nil || w < f.least || w > f.most) {
+		if has && !f.isWindow(arg) {
 			return fmt.Sprintf("%s[%s] is no window: write one from %s to %s, such as 30s, 5m or 1h", f.Name, arg, brief(f.least), brief(f.most))
 		}
 	}
 	return ""
+}
+
+func (f Field) isWindow(text string) bool {
+	w, err := time.ParseDuration(text)
+	return err == nil && w >= f.least && w <= f.most
 }
 
 // brief is a duration without parts that are zero: 24h.

@@ -34,7 +34,10 @@ func TestArgumentsOfFields(t *testing.T) {
 		{"a window has a most", "staging.bytes", "25h", true, "is no window"},
 		{"a window is a duration", "staging.bytes", "5", true, "staging.bytes[5] is no window"},
 		{"a key is any text", "staging.once", "mine", true, ""},
-		{"a key is needed", "staging.once", "", false, "needs an argument"},
+		{"a key is needed", "staging.once", "", false, "needs a key"},
+		{"a key is needed before an interval", "staging.once", "/1h", true, "needs a key"},
+		{"a key may have an interval", "staging.once", "mine/6h", true, ""},
+		{"a key's interval has a most", "staging.once", "mine/2d", true, `"2d" is no interval`},
 		{"a metric is needed", "baseline.deviation", "", false, "needs a metric"},
 		{"a metric is one of the baseline's", "baseline.deviation", "egress_bytes", true, ""},
 		{"a metric is not a field", "baseline.deviation", "external", true, "external_bytes"},
@@ -67,6 +70,8 @@ func TestWhatIsUnknownHasANeighbour(t *testing.T) {
 	assert.Equal(t, "openat", c.NearestEventType("opnat"))
 	assert.True(t, c.HasClass("fd.nothing"))
 	assert.False(t, c.HasClass("ka.verb"))
+	assert.True(t, c.IsPlugin("staging.nothing"))
+	assert.False(t, c.IsPlugin("fd.name"))
 	assert.True(t, c.IsEventType("pwritev"))
 	assert.False(t, c.IsEventType("pwrit"))
 }

@@ -73,7 +73,7 @@ func (r *run) instead(field string) string {
 	if near := r.fields.Nearest(field); near != "" {
 		return "write " + near
 	}
-	if strings.HasPrefix(field, "staging.") || strings.HasPrefix(field, "baseline.") {
+	if r.fields.IsPlugin(field) {
 		return "the README lists the plugin's fields"
 	}
 	return "falco --list shows those that there are"
@@ -156,7 +156,7 @@ func (r *run) checkThresholds(rule ruleset.Rule) {
 	for _, c := range filter.Checks(rule.Body) {
 		f, ok := c.Left.(*filter.Field)
 		v, isValue := c.Right.(*filter.Value)
-		if !ok || !isValue || !isPlugin(f) || !isNumber(v.Text) || v.Text == "0" {
+		if !ok || !isValue || !r.fields.IsPlugin(f.Name) || !isNumber(v.Text) || v.Text == "0" {
 			continue
 		}
 		r.find(rule.ConditionAt(c.At), BareThreshold, "the threshold %s can only be tuned by replacing the rule's condition: define a macro with it, and "+
@@ -170,9 +170,9 @@ func (r *run) checkOrder(rule ruleset.Rule) {
 	for _, t := range r.terms(rule) {
 		checks := r.checks(t.expr)
 		switch {
-		case asked == nil && asksPlugin(checks):
-			asked = checks[slices.IndexFunc(checks, func(c *filter.Check) bool { return asksPlugin([]*filter.Check{c}) })]
-		case asked != nil && len(checks) > 0 && !asksPlugin(checks):
+		case asked == nil && r.asksPlugin(checks):
+			asked = checks[slices.IndexFunc(checks, func(c *filter.Check) bool { return r.asksPlugin([]*filter.Check{c}) })]
+		case asked != nil && len(checks) > 0 && !r.asksPlugin(checks):
 			r.find(rule.ConditionAt(t.at), PluginFirst, "%s is asked after %s, which costs more: move what needs no field of the plugin to the front, "+
 				"evt.type and evt.rawtime first", short(t.expr), short(asked))
 		}
@@ -192,15 +192,32 @@ func short(e fmt.Stringer) string {
 
 // checkHost wants a rule on the plugin's fields to say where it looks: in containers, or outside of them.
 func (r *run) checkHost(rule ruleset.Rule) {
-	if rule.Source != ruleset.SyscallSource || !asksPlugin(r.checks(rule.Body)) {
+	if rule.Source != ruleset.SyscallSource || !r.asksPlugin(r.checks(rule.Body)) {
 		return
 	}
-	says := func(f *filter.Field) bool { return f.Name == "staging.in_container" || f.Name == "container.id" }
-	for _, t := range r.terms(rule) {
-		if slices.ContainsFunc(r.checks(t.expr), func(c *filter.Check) bool { return slices.ContainsFunc(fieldsOf(c), says) }) {
-			return
-		}
+	if slices.ContainsFunc(r.terms(rule), func(t term) bool { return r.saysWhere(t.expr) }) {
+		return
 	}
 	r.find(rule.ConditionAt(0), Host, "rule %q is about the services of the host as well, where what is normal is something else: add \"and staging.in_container = true\", "+
 		"or false for a rule on the host", rule.Name)
+}
+
+// saysWhere reports whether what must hold names containers or the host, or holds in containers alone.
+func (r *run) saysWhere(e filter.Expr) bool {
+	checks := r.checks(e)
+	explicit := func(c *filter.Check) bool {
+		return slices.ContainsFunc(fieldsOf(c), func(f *filter.Field) bool { return f.Name == "staging.in_container" || f.Name == "container.id" })
+	}
+	if slices.ContainsFunc(checks, explicit) {
+		return true
+	}
+	if _, negated := e.(*filter.Not); negated {
+		return false
+	}
+	// The host has no posture.
+	return len(checks) > 0 && !slices.ContainsFunc(checks, func(c *filter.Check) bool {
+		f, ok := c.Left.(*filter.Field)
+		v, isValue := c.Right.(*filter.Value)
+		return !ok || !strings.HasPrefix(f.Name, "posture.") || !isValue || v.Text != "true" || c.Op != "=" && c.Op != "=="
+	})
 }

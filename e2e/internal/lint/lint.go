@@ -230,12 +230,8 @@ func fieldsOf(c *filter.Check) []*filter.Field {
 }
 
 // asksPlugin reports whether any check has a field of the plugin.
-func asksPlugin(checks []*filter.Check) bool {
+func (r *run) asksPlugin(checks []*filter.Check) bool {
 	return slices.ContainsFunc(checks, func(c *filter.Check) bool {
-		return slices.ContainsFunc(fieldsOf(c), isPlugin)
+		return slices.ContainsFunc(fieldsOf(c), func(f *filter.Field) bool { return r.fields.IsPlugin(f.Name) })
 	})
-}
-
-func isPlugin(f *filter.Field) bool {
-	return strings.HasPrefix(f.Name, "staging.") || strings.HasPrefix(f.Name, "baseline.")
 }

@@ -24,7 +24,7 @@ func (r *run) checkOnceKeys() {
 		at := rule.ConditionAt(0)
 		switch terms := r.terms(rule); {
 		case len(uses) == 0:
-			if asksPlugin(all) {
+			if r.asksPlugin(all) {
 				r.find(at, Once, "rule %q fires on every event for as long as its condition holds: end it with \"and staging.once[%s] = true\"",
 					rule.Name, keyOf(rule.Name))
 			}
@@ -35,7 +35,7 @@ func (r *run) checkOnceKeys() {
 			r.checkOnceIsLast(rule, terms)
 		}
 		for _, use := range uses {
-			key := fieldsOf(use)[0].Arg
+			key, _, _ := strings.Cut(fieldsOf(use)[0].Arg, "/") // what follows is an interval
 			if other, ok := owner[key]; ok && other != rule.Name && key != "" {
 				r.find(at, OnceKey, "rule %q shares the key %q of staging.once with rule %q, so that one silences the other: write a key of its own, "+
 					"such as staging.once[%s]", rule.Name, key, other, keyOf(rule.Name))
@@ -108,5 +108,5 @@ func exceptionFields(x ruleset.Exception) (fields []*filter.Field) {
 // describesContainer reports whether a field has one value for all events of a container.
 func describesContainer(f *filter.Field) bool {
 	return f.Name == "staging.in_container" || strings.HasPrefix(f.Name, "container.") || strings.HasPrefix(f.Name, "k8s.") ||
-		strings.HasPrefix(f.Name, "baseline.") && !f.HasArg
+		strings.HasPrefix(f.Name, "posture.") || strings.HasPrefix(f.Name, "baseline.") && !f.HasArg
 }

@@ -48,7 +48,7 @@ func (r *run) checkTags(rule ruleset.Rule) {
 		t, ok := r.techniques[tag.Name]
 		if ok && !slices.ContainsFunc(t.Tactics, func(tactic string) bool { return slices.Contains(tactics, tactic) }) {
 			r.find(tag.Pos, Attack, "%s (%s) serves %s, which no tag of rule %q says: add %s%s", t.ID, t.Name, strings.Join(t.Tactics, ", "), rule.Name,
-				tacticPrefix, t.Tactics[0])
+				tacticPrefix, strings.Join(t.Tactics, " or "+tacticPrefix))
 		}
 	}
 	if len(techniques) == 0 {

@@ -30,7 +30,7 @@ type harnessField struct {
 	Arg    string   `json:"arg,omitempty"`    // window, key, metric or dimension
 	Words  []string `json:"words,omitempty"`  // the metrics or dimensions that it takes
 	Least  string   `json:"least,omitempty"`  // shortest and
-	Most   string   `json:"most,omitempty"`   // longest window
+	Most   string   `json:"most,omitempty"`   // longest window, or interval after a key
 	Values []string `json:"values,omitempty"` // all that a text can be, where they are few
 }
 
@@ -49,7 +49,7 @@ func TestHarnessKnowsTheCatalogue(t *testing.T) {
 		case fields.WindowArg:
 			h.Arg, h.Least, h.Most = "window", "1s", window.Max.String()
 		case fields.KeyArg:
-			h.Arg = "key"
+			h.Arg, h.Least, h.Most = "key", "1s", window.Max.String()
 		case fields.MetricArg:
 			h.Arg, h.Words = "metric", words(f.Accepts())
 		case fields.DimensionArg:
