@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -94,6 +96,7 @@ func (e *exam) validate(value any) ([]problem, error) {
 		}
 		problems = append(problems, problem{path, unit.Error.String()})
 	}
+	slices.SortFunc(problems, func(a, b problem) int { return cmp.Or(slices.Compare(a.path, b.path), cmp.Compare(a.msg, b.msg)) })
 	return problems, nil
 }
 
