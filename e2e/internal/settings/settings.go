@@ -102,7 +102,7 @@ func (s *Settings) include(main string, entry *Value, getenv func(string) (strin
 	}
 }
 
-// filesIn are the regular files of a folder, as Falco sorts them.
+// filesIn are the regular files of a folder by name, as Falco reads them.
 func filesIn(dir string) (files []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -115,7 +115,6 @@ func filesIn(dir string) (files []string, err error) {
 			files = append(files, path)
 		}
 	}
-	slices.Sort(files)
 	return files, nil
 }
 
