@@ -37,8 +37,13 @@ func TestShippedRules(t *testing.T) {
 	for _, r := range shippedRules(t) {
 		t.Run(r.Name, func(t *testing.T) {
 			assert.True(t, r.Enabled)
-			assert.Equal(t, ruleset.SyscallSource, r.Source)
-			for _, want := range []string{"baseline.workload", "proc.name", "proc.cmdline", "proc.pname", "user.name"} {
+			// Who did it, and where.
+			wanted := map[string][]string{
+				ruleset.SyscallSource: {"baseline.workload", "proc.name", "proc.cmdline", "proc.pname", "user.name"},
+				"k8s_audit":           {"baseline.workload", "audit.user", "audit.target"},
+			}
+			require.Contains(t, wanted, r.Source)
+			for _, want := range wanted[r.Source] {
 				assert.Contains(t, r.Format.Fields(), want)
 			}
 

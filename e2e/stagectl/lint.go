@@ -26,6 +26,7 @@ type lintCmd struct {
 	NoDefaultRules  bool   `help:"Do not load the default rules, datastaging_rules.yaml beside stagectl, before the files." group:"Plugin and rules"`
 	FalcoBin        string `env:"FALCO_BIN" placeholder:"FILE" help:"Falco that validates the files, too. Default: falco on the PATH, if there." group:"Engine"`
 	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
+	K8SAudit        string `name:"k8saudit" env:"K8SAUDIT_LIB" placeholder:"FILE" help:"Falco's k8saudit plugin, for rules on audit events. Default: the one in Falco's plugin folder, else the one for tests beside stagectl." group:"Engine"`
 }
 
 // Validate is called by kong.
@@ -136,9 +137,15 @@ func (c lintCmd) validate(ctx context.Context, path string, files []ruleset.File
 	if err != nil {
 		return nil, "", err
 	}
-	falco, err := engine.NewFalco(ctx, engine.FalcoOptions{Path: path, ContainerPlugin: c.ContainerPlugin})
+	eng, err := engine.Open(ctx, engine.Options{
+		Kind: engine.KindFalco, FalcoBin: path, ContainerPlugin: c.ContainerPlugin, K8SAudit: c.K8SAudit, AuditSource: auditSource(),
+	})
 	if err != nil {
 		return nil, "", err
+	}
+	falco, ok := eng.(*engine.Falco)
+	if !ok {
+		return nil, "", fmt.Errorf("validate with %s: it is no Falco", eng.Name())
 	}
 	names := make([]string, len(files))
 	for i, f := range files {

@@ -27,19 +27,23 @@ func (e *exam) dryRun() {
 	options := []string{"log_stderr=true", "log_syslog=false", "log_level=info"}
 	if p, _, ok := e.find(pluginName); ok {
 		init := p.entry.Get("init_config")
-		if file, _ := baselineOf(init); file != "" {
+		for _, key := range []string{"file", "audit_file"} {
+			file := baselineSetting(init, key)
+			if file == "" {
+				continue
+			}
 			if !init.IsMapping() {
 				e.say(Skip, checkDryRun, init.Pos, "init_config is text, so that Falco could not be given a copy of the baseline to try: write it as a mapping")
 				return
 			}
-			copied := filepath.Join(dir, "baseline")
+			copied := filepath.Join(dir, key)
 			if text, err := os.ReadFile(file); err == nil {
 				if err := os.WriteFile(copied, text, 0o600); err != nil {
 					e.say(Skip, checkDryRun, nowhere, "%v", err)
 					return
 				}
 			}
-			options = append(options, fmt.Sprintf("plugins[%d].init_config.baseline.file=%s", p.index, copied))
+			options = append(options, fmt.Sprintf("plugins[%d].init_config.baseline.%s=%s", p.index, key, copied))
 		}
 	}
 	said, err := engine.DryRun(e.ctx, e.opts.Falco, e.opts.Config, options, maxDryRun)

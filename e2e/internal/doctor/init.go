@@ -182,13 +182,17 @@ func (e *exam) baseline() {
 
 // baselineOf is the file and the mode of the baseline that an init_config names.
 func baselineOf(init *settings.Value) (file, mode string) {
+	return baselineSetting(init, "file"), baselineSetting(init, "mode")
+}
+
+// baselineSetting is a text below "baseline" in an init_config; "" where there is none.
+func baselineSetting(init *settings.Value, key string) string {
 	value, err := decodeInit(init)
 	if err != nil {
-		return "", ""
+		return ""
 	}
 	object, _ := value.(map[string]any)
-	settings, _ := object["baseline"].(map[string]any)
-	file, _ = settings["file"].(string)
-	mode, _ = settings["mode"].(string)
-	return file, mode
+	below, _ := object["baseline"].(map[string]any)
+	text, _ := below[key].(string)
+	return text
 }

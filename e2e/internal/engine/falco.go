@@ -478,18 +478,18 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 		}
 		c.LoadPlugins = append(c.LoadPlugins, "container")
 		c.Plugins = append(c.Plugins, falcoPlugin{Name: "container", LibraryPath: library, InitConfig: init})
-		if source == ruleset.SyscallSource {
+		if source == ruleset.SyscallSource && capture != "" {
 			fields = append(fields, containerFields...)
 		}
 	}
-	switch {
-	case capture == "":
-		c.Engine = falcoEngine{Kind: "nodriver"}
-	case source == ruleset.SyscallSource:
+	if capture != "" && source == ruleset.SyscallSource {
 		c.Engine = falcoEngine{Kind: "replay", Replay: &falcoReplay{capture}}
-	default:
+	} else {
 		// A plugin that is a source reads its events itself, which is a live capture to Falco.
 		c.Engine = falcoEngine{Kind: "nodriver"}
+	}
+	// Without that plugin Falco leaves out rules of its source, which are validated, too.
+	if f.audit != "" && capture == "" || source != ruleset.SyscallSource {
 		library, err := path(f.audit)
 		if err != nil {
 			return nil, nil, err

@@ -107,14 +107,21 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
-// checkForeignFields looks for fields of a class that nobody has, in rules on system calls.
+// checkForeignFields looks for fields that events of the rule's source do not have: those of a class that nobody has, and those
+// of system calls elsewhere.
 func (r *run) checkForeignFields(rule ruleset.Rule) {
-	if rule.Source != ruleset.SyscallSource || r.requiresOthers() {
+	if r.requiresOthers() {
 		return
 	}
 	condition, output := rule.Fields()
 	for _, f := range slices.Concat(condition, output) {
-		if _, ok := r.fields.Field(f.Name); !ok && !r.fields.HasClass(f.Name) {
+		_, ok := r.fields.Field(f.Name)
+		switch {
+		case rule.Source != ruleset.SyscallSource:
+			if ok && !r.fields.IsPlugin(f.Name) && !strings.HasPrefix(f.Name, "evt.") {
+				r.find(rule.Pos, UnknownField, "rule %q is about events of the source %s, which have no %s: leave it out", rule.Name, rule.Source, f.Name)
+			}
+		case !ok && !r.fields.HasClass(f.Name):
 			fix := "correct it"
 			if near := r.fields.Nearest(f.Name); near != "" {
 				fix = "write " + near

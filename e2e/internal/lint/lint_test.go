@@ -149,6 +149,10 @@ func TestChecks(t *testing.T) {
 		{"too many fields", with("%baseline.workload", manyFields(20)), []string{"a.yaml:8:11 output-length ...has 20 fields; with the 6...the 25 that Discord takes in a message: leave 1 out"}},
 		{"just not too many fields", with("%baseline.workload", manyFields(19)), nil},
 
+		{"a rule on audit events", auditRule("audit.action = copy and staging.once[x] = true", "%audit.user %baseline.workload"), nil},
+		{"a field of system calls in a rule on audit events", auditRule("audit.action = copy and staging.once[x] = true", "%proc.name"), []string{
+			`a.yaml:1:3 unknown-field rule "Audit Rule" is about events of the source k8s_audit, which have no proc.name`}},
+		{"an action that audit events never have", auditRule("audit.action = cp and staging.once[x] = true", "o"), []string{`a.yaml:3:29 field-value audit.action is never "cp": write one of other, deploy`}},
 		{"no tags", with("  tags: [maturity_sandbox, container, mitre_collection, T1074.001]\n", ""), []string{"a.yaml:5:3 maturity ...has no tags"}},
 		{"maturity not first", with("maturity_sandbox, container", "container, maturity_sandbox"), []string{"a.yaml:10:10 maturity the first tag of rule \"Good Rule\" is container"}},
 		{"a maturity that there is not", with("maturity_sandbox", "maturity_young"), []string{"a.yaml:10:10 maturity ...maturity_stable, maturity_incubating"}},
@@ -161,6 +165,11 @@ func TestChecks(t *testing.T) {
 			assertFindings(t, tt.want, run(t, "", tt.text))
 		})
 	}
+}
+
+func auditRule(condition, output string) string {
+	return "- rule: Audit Rule\n  desc: d\n  condition: " + condition + "\n  output: " + output +
+		"\n  priority: NOTICE\n  source: k8s_audit\n  tags: [maturity_sandbox, k8s, mitre_collection, T1074.001]\n"
 }
 
 // assertFindings wants each finding once, in any order.

@@ -13,6 +13,7 @@ import (
 	"github.com/falco-datastaging/datastaging/plugin/baseline"
 	"github.com/falco-datastaging/datastaging/plugin/internal/abi"
 	"github.com/falco-datastaging/datastaging/plugin/internal/attribute"
+	"github.com/falco-datastaging/datastaging/plugin/internal/audit"
 	"github.com/falco-datastaging/datastaging/plugin/internal/config"
 	"github.com/falco-datastaging/datastaging/plugin/internal/fields"
 	"github.com/falco-datastaging/datastaging/plugin/internal/measure"
@@ -41,6 +42,7 @@ func TestHarnessKnowsTheCatalogue(t *testing.T) {
 		"staging.peer_class": texts(attribute.Loopback, attribute.External),
 		"staging.phase":      texts(measure.Phase(0), measure.Exfiltrate),
 		"baseline.status":    texts(baseline.Learning, baseline.Disabled),
+		"audit.action":       texts(audit.Other, audit.Token),
 	}
 	var catalogue []harnessField
 	for _, f := range fields.Catalogue() {
