@@ -44,15 +44,17 @@ test: build
 	$(GO) test ./...
 	$(BIN)/stagectl test
 
-## lint: golangci-lint
+## lint: golangci-lint, and stagectl lint on the rules
 .PHONY: lint
-lint:
+lint: build
 	$(GO) run $(GOLANGCI) run ./...
+	$(BIN)/stagectl lint
+	$(BIN)/stagectl lint examples/tuning/*.yaml
 
 ## generate: rewrite the generated parts of the documentation
 .PHONY: generate
 generate:
-	$(GO) test ./plugin/internal/fields -run TestREADME -update -count=1
+	$(GO) test ./plugin/internal/fields -run 'TestREADME|TestHarness' -update -count=1
 
 ## bench: benchmarks of the event path; feed the output to benchstat
 .PHONY: bench

@@ -34,6 +34,8 @@ type cli struct {
 	Watch    watchCmd    `cmd:"" help:"Show the alerts of a running Falco as they come, or hold them against those that are expected."`
 	Compose  composeCmd  `cmd:"" help:"Write a script as a capture."`
 	Baseline baselineCmd `cmd:"" help:"Show, compare, merge, trim and check baselines."`
+	Lint     lintCmd     `cmd:"" help:"Check rules files for mistakes: what Falco refuses or warns of, and what it takes but should not be written."`
+	Doctor   doctorCmd   `cmd:"" help:"Check an installed Falco: version, configuration, plugin, rules and outputs, and say what to change."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`

@@ -22,8 +22,9 @@ func TestMain(m *testing.M) {
 var update = flag.Bool("update", false, "write the expected outputs in the scripts anew")
 
 // TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
-// plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the plugin and an engine, which
-// is downloaded once into the user's cache.
+// plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the
+// plugin and an engine, which is downloaded once into the user's cache. Those that need the plugin
+// alone, or with a Falco, begin with [!plugin] or [!falco] skip.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
@@ -46,10 +47,14 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: watchCommands,
 		Condition: func(cond string) (bool, error) {
-			if cond != "engine" {
-				return false, errors.New("unknown condition: write engine")
+			switch cond {
+			case "engine":
+				return available, nil
+			case "plugin", "falco":
+				_, err := os.Stat(plugin)
+				return err == nil && (cond == "plugin" || os.Getenv("FALCO_BIN") != ""), nil
 			}
-			return available, nil
+			return false, errors.New("unknown condition: write engine, plugin or falco")
 		},
 	})
 }

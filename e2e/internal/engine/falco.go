@@ -79,34 +79,53 @@ func containerRunner() (string, error) {
 	return "", errors.New("run Falco's container image: neither docker nor podman is on the PATH")
 }
 
-// falcoVersion is Falco's answer to --version with json_output.
-type falcoVersion struct {
-	Falco string `json:"falco_version"`
-	Libs  string `json:"libs_version"`
+// Release is what a Falco says of itself with --version and json_output.
+type Release struct {
+	Falco       string `json:"falco_version"`
+	Libs        string `json:"libs_version"`
+	EventSchema string `json:"driver_schema_version"`
+	PluginAPI   string `json:"plugin_api_version"`
 }
 
-// askVersion asks Falco its version and refuses one before minFalco.
-func (f *Falco) askVersion(ctx context.Context) error {
+// AskRelease asks the Falco of this path its version.
+func AskRelease(ctx context.Context, path string) (Release, error) {
+	f := &Falco{path: path}
+	return f.askRelease(ctx)
+}
+
+func (f *Falco) askRelease(ctx context.Context) (Release, error) {
 	dir, err := os.MkdirTemp("", "datastaging-falco-")
 	if err != nil {
-		return err
+		return Release{}, err
 	}
 	defer os.RemoveAll(dir)
 	// A configuration of our own: the machine's may be unreadable, or load plugins.
 	config := filepath.Join(dir, "falco.yaml")
 	if err := os.WriteFile(config, []byte("{\"json_output\": true}\n"), 0o644); err != nil {
-		return err
+		return Release{}, err
 	}
 	out, err := f.command(ctx, []string{dir}, "", "-c", config, "--version").Output()
 	if err != nil {
-		return fmt.Errorf("ask %s its version: %w", f.path, explain(ctx, err))
+		return Release{}, fmt.Errorf("ask %s its version: %w", f.path, explain(ctx, err))
 	}
-	v, err := parseFalcoVersion(out)
+	v, err := parseRelease(out)
 	if err != nil {
-		return fmt.Errorf("ask %s its version: %w", f.path, err)
+		return Release{}, fmt.Errorf("ask %s its version: %w", f.path, err)
+	}
+	return v, nil
+}
+
+// IsTooOld reports whether the Falco is older than the oldest that is supported.
+func (r Release) IsTooOld() (bool, error) { return isBefore(r.Falco, minFalco) }
+
+// askVersion asks Falco its version and refuses one before minFalco.
+func (f *Falco) askVersion(ctx context.Context) error {
+	v, err := f.askRelease(ctx)
+	if err != nil {
+		return err
 	}
 	f.version, f.libs = v.Falco, v.Libs
-	if old, err := isBefore(v.Falco, minFalco); err != nil {
+	if old, err := v.IsTooOld(); err != nil {
 		return fmt.Errorf("ask %s its version: %w", f.path, err)
 	} else if old {
 		return fmt.Errorf("use %s: Falco %s is too old, the plugin needs %d.%d or later; name another one with FALCO_BIN, "+
@@ -117,13 +136,15 @@ func (f *Falco) askVersion(ctx context.Context) error {
 
 // Lines of a Falco that answers --version as text.
 var (
-	falcoVersionLine = regexp.MustCompile(`(?m)^Falco version:\s*(\S+)`)
-	libsVersionLine  = regexp.MustCompile(`(?m)^Libs version:\s*(\S+)`)
+	falcoVersionLine  = regexp.MustCompile(`(?m)^Falco version:\s*(\S+)`)
+	libsVersionLine   = regexp.MustCompile(`(?m)^Libs version:\s*(\S+)`)
+	pluginAPILine     = regexp.MustCompile(`(?m)^Plugin API:\s*(\S+)`)
+	schemaVersionLine = regexp.MustCompile(`(?m)^\s*Schema version:\s*(\S+)`)
 )
 
-// parseFalcoVersion reads Falco's answer to --version, a JSON object or lines of text.
-func parseFalcoVersion(out []byte) (falcoVersion, error) {
-	var v falcoVersion
+// parseRelease reads Falco's answer to --version, a JSON object or lines of text.
+func parseRelease(out []byte) (Release, error) {
+	var v Release
 	if err := json.Unmarshal(out, &v); err == nil && v.Falco != "" {
 		return v, nil
 	}
@@ -132,8 +153,10 @@ func parseFalcoVersion(out []byte) (falcoVersion, error) {
 		return v, fmt.Errorf("its answer names no Falco version: %q", bytes.TrimSpace(out[:min(len(out), 200)]))
 	}
 	v.Falco = string(m[1])
-	if m := libsVersionLine.FindSubmatch(out); m != nil {
-		v.Libs = string(m[1])
+	for into, line := range map[*string]*regexp.Regexp{&v.Libs: libsVersionLine, &v.PluginAPI: pluginAPILine, &v.EventSchema: schemaVersionLine} {
+		if m := line.FindSubmatch(out); m != nil {
+			*into = string(m[1])
+		}
 	}
 	return v, nil
 }
@@ -428,9 +451,11 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 		paths = append(paths, abs)
 		return abs, nil
 	}
-	capture, err := path(req.Capture)
-	if err != nil {
-		return nil, nil, err
+	capture := "" // none: the rules are only validated
+	if req.Capture != "" {
+		if capture, err = path(req.Capture); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, p := range req.Rules {
 		rules, err := path(p)
@@ -453,15 +478,18 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 		}
 		c.LoadPlugins = append(c.LoadPlugins, "container")
 		c.Plugins = append(c.Plugins, falcoPlugin{Name: "container", LibraryPath: library, InitConfig: init})
-		if source == ruleset.SyscallSource {
+		if source == ruleset.SyscallSource && capture != "" {
 			fields = append(fields, containerFields...)
 		}
 	}
-	if source == ruleset.SyscallSource {
+	if capture != "" && source == ruleset.SyscallSource {
 		c.Engine = falcoEngine{Kind: "replay", Replay: &falcoReplay{capture}}
 	} else {
 		// A plugin that is a source reads its events itself, which is a live capture to Falco.
 		c.Engine = falcoEngine{Kind: "nodriver"}
+	}
+	// Without that plugin Falco leaves out rules of its source, which are validated, too.
+	if f.audit != "" && capture == "" || source != ruleset.SyscallSource {
 		library, err := path(f.audit)
 		if err != nil {
 			return nil, nil, err

@@ -17,27 +17,27 @@ import (
 func TestFalcoVersionsAreReadInBothForms(t *testing.T) {
 	for _, tc := range []struct {
 		name, answer string
-		want         falcoVersion
+		want         Release
 	}{
 		{
 			"JSON of 0.44",
 			`{"default_driver_version":"10.2.0+driver","falco_version":"0.44.1","libs_version":"0.25.4","plugin_api_version":"3.12.0"}` + "\n",
-			falcoVersion{"0.44.1", "0.25.4"},
+			Release{Falco: "0.44.1", Libs: "0.25.4", PluginAPI: "3.12.0"},
 		},
 		{
 			"text",
-			"Mon Jan  1 00:00:00 2026: Falco initialized\nFalco version: 0.42.0 (x86_64)\nLibs version:  0.22.1\nPlugin API:    3.11.0\n",
-			falcoVersion{"0.42.0", "0.22.1"},
+			"Mon Jan  1 00:00:00 2026: Falco initialized\nFalco version: 0.42.0 (x86_64)\nLibs version:  0.22.1\nPlugin API:    3.11.0\nDriver:\n  Schema version: 4.0.0\n",
+			Release{"0.42.0", "0.22.1", "4.0.0", "3.11.0"},
 		},
-		{"text of an old Falco", "Falco version: 0.32.0\n", falcoVersion{Falco: "0.32.0"}},
+		{"text of an old Falco", "Falco version: 0.32.0\n", Release{Falco: "0.32.0"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := parseFalcoVersion([]byte(tc.answer))
+			got, err := parseRelease([]byte(tc.answer))
 			require.NoError(t, err)
 			assert.Equal(t, tc.want, got)
 		})
 	}
-	_, err := parseFalcoVersion([]byte("command not found"))
+	_, err := parseRelease([]byte("command not found"))
 	assert.ErrorContains(t, err, `names no Falco version: "command not found"`)
 }
 

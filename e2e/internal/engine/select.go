@@ -44,7 +44,7 @@ const (
 // Open gives the engine of these options, downloading it if need be.
 func Open(ctx context.Context, opts Options) (Engine, error) {
 	if opts.Kind != KindSysdig {
-		path, err := findFalco(opts)
+		path, err := FindFalco(opts)
 		if err != nil {
 			return nil, err
 		}
@@ -80,8 +80,8 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 	return NewSysdig(ctx, tree, SysdigOptions{AuditPlugin: findAuditPlugin(opts, pluginFolders("")), Log: opts.Log})
 }
 
-// findFalco gives the path of the Falco program; empty where there is none and none was asked for by name.
-func findFalco(opts Options) (string, error) {
+// FindFalco gives the path of the Falco program; empty where there is none and none was asked for by name.
+func FindFalco(opts Options) (string, error) {
 	if opts.FalcoImage != "" {
 		return "", nil
 	}

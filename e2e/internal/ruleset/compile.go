@@ -24,8 +24,9 @@ type compiledList struct {
 
 type compiledMacro struct {
 	*macro
-	expr   filter.Expr
-	broken bool // its error is reported already
+	body   filter.Expr // its lists expanded
+	expr   filter.Expr // its macros, too
+	broken bool        // its error is reported already
 	used   bool
 }
 
@@ -42,6 +43,13 @@ func (l *loader) compile() {
 		c.compileRule(r)
 	}
 	c.warnUnused()
+	l.set.lists, l.set.macros = nil, nil
+	for _, v := range c.lists {
+		l.set.lists = append(l.set.lists, List{v.name, v.items, v.pos})
+	}
+	for _, m := range l.macros.items {
+		l.set.macros = append(l.set.macros, Macro{m.name, m.condition.value, c.macros[m.name].body, m.pos, m.condition})
+	}
 }
 
 func (c *compiler) warn(at Position, code Code, format string, args ...any) {
@@ -117,10 +125,11 @@ func (c *compiler) compileMacros() {
 	for _, def := range c.loader.macros.items {
 		m := &compiledMacro{macro: def}
 		var err error
-		if m.expr, err = c.parse(def.condition); err != nil {
+		if m.body, err = c.parse(def.condition); err != nil {
 			m.broken = true
 			c.fail(err)
 		}
+		m.expr = m.body
 		c.macros[def.name] = m
 	}
 	for _, def := range c.loader.macros.items {
@@ -299,8 +308,8 @@ func (v *compiledList) isWordIn(text string) bool {
 	}
 }
 
-func (c *compiler) compileRule(def *rule) {
-	r := def.Rule
+func (c *compiler) compileRule(def *Rule) {
+	r := *def
 	r.Condition, r.Output = def.condition.value, def.output.value
 	condition, err := withExceptions(def)
 	if err != nil {
@@ -336,6 +345,9 @@ func (c *compiler) compileRule(def *rule) {
 		}
 	}
 	r.Filter = r.Expr.String()
+	if r.Body, err = c.parse(def.condition); err != nil {
+		r.Body = r.Expr // its exceptions close what its condition leaves open
+	}
 	c.warnRule(r, def)
 	c.set.rules = append(c.set.rules, r)
 }
@@ -345,7 +357,7 @@ var deprecatedFields = []string{
 	"evt.dir", "evt.latency", "evt.latency.s", "evt.latency.ns", "evt.latency.human", "evt.wait_latency",
 }
 
-func (c *compiler) warnRule(r Rule, def *rule) {
+func (c *compiler) warnRule(r Rule, def *Rule) {
 	if r.EventTypes.IsBroad() && r.WarnEventTypes && r.Source == SyscallSource {
 		c.warn(r.Pos, NoEventType, "rule %q matches too many event types, which is slow: restrict evt.type", r.Name)
 	}

@@ -193,7 +193,7 @@ func (m *mapping) entryOf(n ast.Node, depth int) Entry {
 }
 
 // withExceptions returns the rule's condition with its exceptions as conditions, written as Falco writes them.
-func withExceptions(def *rule) (text, error) {
+func withExceptions(def *Rule) (text, error) {
 	t := def.condition.clone()
 	if len(def.Exceptions) == 0 {
 		return t, nil

@@ -17,6 +17,7 @@ type Token struct {
 	Field string // what to ask the engine for: "evt.arg[0]", "toupper(proc.name)"
 	Key   string // its name in the alert's output_fields, without transformers: "evt.arg[0]", "proc.name"
 	Width int    // bytes that the value is cut or padded to, as in %16proc.name; 0 for all of it
+	At    int    // where it starts, in bytes of the output
 
 	field *filter.Field
 }
@@ -36,10 +37,10 @@ func ParseFormat(text string) (Format, error) {
 	for pos < len(text) {
 		start := strings.IndexByte(text[pos:], '%')
 		if start < 0 {
-			return append(out, Token{Text: text[pos:]}), nil
+			return append(out, Token{Text: text[pos:], At: pos}), nil
 		}
 		if start > 0 {
-			out = append(out, Token{Text: text[pos : pos+start]})
+			out = append(out, Token{Text: text[pos : pos+start], At: pos})
 		}
 		token, end, err := parseToken(text, pos+start)
 		if err != nil {
@@ -53,6 +54,7 @@ func ParseFormat(text string) (Format, error) {
 
 // parseToken parses the field whose "%" is at start, and returns where it ends.
 func parseToken(text string, start int) (t Token, end int, err error) {
+	t.At = start
 	pos := start + 1
 	for ; pos < len(text) && '0' <= text[pos] && text[pos] <= '9'; pos++ {
 		if t.Width = t.Width*10 + int(text[pos]-'0'); t.Width > maxWidth {

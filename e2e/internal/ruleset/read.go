@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -20,7 +21,7 @@ type loader struct {
 
 	lists  ordered[list]
 	macros ordered[macro]
-	rules  ordered[rule]
+	rules  ordered[Rule]
 	count  int // definitions so far
 }
 
@@ -55,19 +56,13 @@ type macro struct {
 	index, visible int
 }
 
-type rule struct {
-	Rule      // what needs no compilation
-	condition text
-	output    text
-}
-
 func newLoader() *loader {
 	return &loader{
 		set:    &Set{},
 		seen:   map[string]bool{},
 		lists:  ordered[list]{names: map[string]*list{}},
 		macros: ordered[macro]{names: map[string]*macro{}},
-		rules:  ordered[rule]{names: map[string]*rule{}},
+		rules:  ordered[Rule]{names: map[string]*Rule{}},
 	}
 }
 
@@ -260,10 +255,15 @@ func (l *loader) readList(m *mapping) {
 	if m.err != nil {
 		return
 	}
+	d := l.define(m, "list", v.name, prev != nil)
 	if add {
+		d.Appends = true
 		prev.items = append(slices.Clone(prev.items), v.items...)
 		prev.visible = l.next()
 		return
+	}
+	if d.Replaces = m.has("override"); d.Replaces && prev != nil && slices.Equal(prev.items, v.items) {
+		d.Unchanged = []string{"items"}
 	}
 	v.index = l.next()
 	v.visible = v.index
@@ -288,10 +288,15 @@ func (l *loader) readMacro(m *mapping) {
 	if m.err != nil {
 		return
 	}
+	d := l.define(m, "macro", v.name, prev != nil)
 	if add {
+		d.Appends = true
 		prev.condition.add(condition)
 		prev.visible = l.next()
 		return
+	}
+	if d.Replaces = m.has("override"); d.Replaces && prev != nil && sameWords(prev.condition.value, v.condition.value) {
+		d.Unchanged = []string{"condition"}
 	}
 	v.index = l.next()
 	v.visible = v.index
@@ -300,6 +305,15 @@ func (l *loader) readMacro(m *mapping) {
 	}
 	l.macros.put(v.name, v)
 }
+
+// define records an entry that defines or changes something.
+func (l *loader) define(m *mapping, kind, name string, known bool) *Definition {
+	l.set.Definitions = append(l.set.Definitions, Definition{Kind: kind, Name: name, Pos: m.pos(), Known: known})
+	return &l.set.Definitions[len(l.set.Definitions)-1]
+}
+
+// sameWords compares texts but for how they are folded into lines.
+func sameWords(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fields(b)) }
 
 func (l *loader) next() int {
 	l.count++
@@ -407,7 +421,7 @@ func (l *loader) readRule(m *mapping) {
 }
 
 // enableRule reads the short form: a name and whether the rule is enabled.
-func (l *loader) enableRule(m *mapping, prev *rule) {
+func (l *loader) enableRule(m *mapping, prev *Rule) {
 	if !m.has("enabled") {
 		m.fail(m.node, `has no "condition", "output", "desc" and "priority": add them`)
 		return
@@ -420,12 +434,14 @@ func (l *loader) enableRule(m *mapping, prev *rule) {
 		return
 	}
 	prev.Enabled = enabled
+	l.define(m, "rule", prev.Name, true).Replaces = true
 	k, _ := m.find("enabled")
 	l.warn(m.file.at(k), DeprecatedItem, `%s: "enabled" alone is deprecated: add "override" with "enabled: replace"`, m.what)
 }
 
-func (l *loader) defineRule(m *mapping, prev *rule, name string) {
-	v := rule{condition: textOf(m.text("condition")), output: textOf(m.text("output")).trimmed()}
+func (l *loader) defineRule(m *mapping, prev *Rule, name string) {
+	v := Rule{}
+	v.condition, v.output = textOf(m.text("condition")), textOf(m.text("output")).trimmed()
 	v.Name, v.Desc, v.Priority = name, m.text("desc").value, m.priority()
 	v.Source = SyscallSource
 	if m.has("source") {
@@ -436,7 +452,7 @@ func (l *loader) defineRule(m *mapping, prev *rule, name string) {
 	v.CaptureDuration = m.number("capture_duration")
 	v.WarnEventTypes = m.flag("warn_evttypes", true)
 	v.SkipUnknownFilter = m.flag("skip-if-unknown-filter", false)
-	v.Tags = sortedSet(m.texts("tags"))
+	v.setTags(m.tags())
 	v.Exceptions = l.readExceptions(m, false)
 	v.Pos = m.pos()
 	for i := range v.Exceptions {
@@ -446,13 +462,30 @@ func (l *loader) defineRule(m *mapping, prev *rule, name string) {
 		l.checkSource(m, prev, v.Source)
 	}
 	if m.err == nil {
+		l.define(m, "rule", name, prev != nil)
 		l.rules.put(name, v)
 	}
 }
 
-func sortedSet(values []string) []string {
-	slices.Sort(values)
-	return slices.Compact(values)
+// tags reads a rule's tags with their places.
+func (m *mapping) tags() []Tag {
+	_, n := m.find("tags")
+	items, _ := m.file.sequence(n)
+	var tags []Tag
+	for i, name := range m.texts("tags") {
+		tags = append(tags, Tag{name, m.file.at(m.file.resolve(items[i]))})
+	}
+	return tags
+}
+
+func (r *Rule) setTags(tags []Tag) {
+	r.TagsInOrder = tags
+	r.Tags = nil
+	for _, t := range tags {
+		r.Tags = append(r.Tags, t.Name)
+	}
+	slices.Sort(r.Tags)
+	r.Tags = slices.Compact(r.Tags)
 }
 
 func (m *mapping) priority() Priority {
@@ -464,14 +497,14 @@ func (m *mapping) priority() Priority {
 	return p
 }
 
-func (l *loader) checkSource(m *mapping, prev *rule, source string) {
+func (l *loader) checkSource(m *mapping, prev *Rule, source string) {
 	if source != "" && source != prev.Source {
 		m.fail(m.node, "is defined with source %s, not %s: give it another name, or that source", prev.Source, source)
 	}
 }
 
 // appendRule reads the deprecated "append: true": condition and exceptions are appended, all else is ignored.
-func (l *loader) appendRule(m *mapping, prev *rule) {
+func (l *loader) appendRule(m *mapping, prev *Rule) {
 	if !m.has("condition") && !m.has("exceptions") {
 		m.fail(m.node, `appends nothing: add "condition" or "exceptions"`)
 	}
@@ -485,9 +518,10 @@ func (l *loader) appendRule(m *mapping, prev *rule) {
 		prev.condition.add(condition)
 	}
 	prev.Exceptions = merged
+	l.define(m, "rule", prev.Name, true).Appends = true
 }
 
-func (l *loader) overrideRule(m *mapping, prev *rule, source string, appended, replaced []string) {
+func (l *loader) overrideRule(m *mapping, prev *Rule, source string, appended, replaced []string) {
 	operation := func(key string) string {
 		switch {
 		case slices.Contains(appended, key):
@@ -539,9 +573,9 @@ func (l *loader) overrideRule(m *mapping, prev *rule, source string, appended, r
 	}
 	switch operation("tags") {
 	case "append":
-		v.Tags = sortedSet(append(slices.Clone(v.Tags), m.texts("tags")...))
+		v.setTags(append(slices.Clone(v.TagsInOrder), m.tags()...))
 	case "replace":
-		v.Tags = sortedSet(m.texts("tags"))
+		v.setTags(m.tags())
 	}
 	switch operation("exceptions") {
 	case "append":
@@ -560,9 +594,35 @@ func (l *loader) overrideRule(m *mapping, prev *rule, source string, appended, r
 	if m.has("capture_duration") {
 		v.CaptureDuration = m.number("capture_duration")
 	}
-	if m.err == nil {
-		*prev = v
+	if m.err != nil {
+		return
 	}
+	d := l.define(m, "rule", v.Name, true)
+	d.Appends, d.Replaces = len(appended) > 0, len(replaced) > 0
+	d.Unchanged = unchanged(prev, &v, replaced)
+	*prev = v
+}
+
+// unchanged returns the keys whose values are those from before.
+func unchanged(before, after *Rule, keys []string) (same []string) {
+	equal := map[string]bool{
+		"condition":              sameWords(before.condition.value, after.condition.value),
+		"output":                 sameWords(before.output.value, after.output.value),
+		"desc":                   sameWords(before.Desc, after.Desc),
+		"tags":                   slices.Equal(before.Tags, after.Tags),
+		"priority":               before.Priority == after.Priority,
+		"enabled":                before.Enabled == after.Enabled,
+		"capture":                before.Capture == after.Capture,
+		"capture_duration":       before.CaptureDuration == after.CaptureDuration,
+		"warn_evttypes":          before.WarnEventTypes == after.WarnEventTypes,
+		"skip-if-unknown-filter": before.SkipUnknownFilter == after.SkipUnknownFilter,
+	}
+	for _, key := range keys {
+		if equal[key] {
+			same = append(same, key)
+		}
+	}
+	return same
 }
 
 func (m *mapping) failAt(at Position, format string, args ...any) {

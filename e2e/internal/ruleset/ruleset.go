@@ -34,7 +34,11 @@ type File struct {
 type Set struct {
 	// Warnings are what Falco warns about: first what was found while reading, then while expanding. Rules run all the same.
 	Warnings []Warning
+	// Definitions are the entries of the files that define or change something, in order. Those with an error are left out.
+	Definitions []Definition
 
+	lists   []List
+	macros  []Macro
 	rules   []Rule
 	engine  []engineRequirement
 	plugins []PluginRequirement
@@ -50,6 +54,8 @@ type Rule struct {
 	Source    string   // event source: syscall, k8s_audit
 	Tags      []string // sorted
 	Enabled   bool
+	// TagsInOrder are the tags as written.
+	TagsInOrder []Tag
 	// Exceptions are part of Filter already.
 	Exceptions []Exception
 
@@ -63,6 +69,55 @@ type Rule struct {
 	Format     Format            // Output, parsed
 	EventTypes filter.EventTypes // those that Filter can match; all of them on other sources than syscall
 	Pos        Position          // of its last whole definition
+
+	// Body is Condition as a tree, its lists expanded and its macros not. Offsets are bytes of Condition. Not to be changed.
+	Body filter.Expr
+
+	condition, output text
+}
+
+// ConditionAt is the place in the rules files of a byte of Condition.
+func (r Rule) ConditionAt(offset int) Position { return r.condition.position(offset) }
+
+// OutputAt is the place in the rules files of a byte of Output.
+func (r Rule) OutputAt(offset int) Position { return r.output.position(offset) }
+
+// Tag is a tag of a rule where it is written.
+type Tag struct {
+	Name string
+	Pos  Position
+}
+
+// Macro is a macro with what was appended.
+type Macro struct {
+	Name      string
+	Condition string
+	Body      filter.Expr // like Rule.Body; nil where the condition has an error
+	Pos       Position    // of its last whole definition
+
+	condition text
+}
+
+// ConditionAt is the place in the rules files of a byte of Condition.
+func (m Macro) ConditionAt(offset int) Position { return m.condition.position(offset) }
+
+// List is a list with what was appended, the lists that it names expanded.
+type List struct {
+	Name  string
+	Items []string
+	Pos   Position // of its last whole definition
+}
+
+// Definition is an entry of a file that defines or changes a list, a macro or a rule.
+type Definition struct {
+	Kind string // list, macro or rule
+	Name string
+	Pos  Position
+	// Known says that an earlier entry defines it. Falco takes an entry for a list or macro that replaces what is not known.
+	Known     bool
+	Appends   bool     // to what was known
+	Replaces  bool     // parts of what was known; false for a whole definition
+	Unchanged []string // the keys that it replaces by what they were
 }
 
 // Fields returns the fields that the condition names, each once, and those of the output.
@@ -73,21 +128,30 @@ func (r Rule) Fields() (condition, output []*filter.Field) {
 // Load reads rules files in order; of a directory, its .yaml and .yml files by name. All errors of the files are returned
 // together, each a *Error with its position. Even then the set holds the rules that could be loaded.
 func Load(paths ...string) (*Set, error) {
+	files, err := ReadFiles(paths...)
+	if err != nil {
+		return &Set{}, err
+	}
+	return Parse(files...)
+}
+
+// ReadFiles reads the files that Load loads.
+func ReadFiles(paths ...string) ([]File, error) {
 	var files []File
 	for _, path := range paths {
 		names, err := rulesFiles(path)
 		if err != nil {
-			return &Set{}, fmt.Errorf("read rules: %w", err)
+			return nil, fmt.Errorf("read rules: %w", err)
 		}
 		for _, name := range names {
 			data, err := os.ReadFile(name)
 			if err != nil {
-				return &Set{}, fmt.Errorf("read rules: %w", err)
+				return nil, fmt.Errorf("read rules: %w", err)
 			}
 			files = append(files, File{name, data})
 		}
 	}
-	return Parse(files...)
+	return files, nil
 }
 
 func rulesFiles(path string) ([]string, error) {
@@ -131,6 +195,12 @@ func Parse(files ...File) (*Set, error) {
 
 // Rules returns the rules, also the disabled ones, in the order in which they were first defined.
 func (s *Set) Rules() []Rule { return slices.Clone(s.rules) }
+
+// Macros returns the macros in the order in which they were first defined.
+func (s *Set) Macros() []Macro { return slices.Clone(s.macros) }
+
+// Lists returns the lists in the order in which they were first defined.
+func (s *Set) Lists() []List { return slices.Clone(s.lists) }
 
 // Rule returns the rule of this name.
 func (s *Set) Rule(name string) (Rule, bool) {

@@ -323,7 +323,7 @@ func TestErrors(t *testing.T) {
 		{"an error in the second document", []string{"- list: l\n  items: []\n---\n---\n- list: [l]\n"}, "a.yaml:5:9", "is no text"},
 		{"an error in a file that others follow", []string{ruleText("nope"), "- list: l\n  items: []\n", ruleText("evt.type = open")}, "a.yaml:2:14",
 			"is not defined"},
-		{"a key twice", []string{"- rule: r\n  rule: x\n"}, "a.yaml:2:3", "not YAML"},
+		{"a key twice", []string{"- rule: r\n  rule: x\n"}, "a.yaml:2:3", `key "rule" is there twice, first in line 1`},
 		{"a mapping instead of a list", []string{"rule: r\n"}, "a.yaml:1:1", `start each entry with "- "`},
 		{"text instead of an entry", []string{"- rule\n"}, "a.yaml:1:3", "an entry is a mapping"},
 

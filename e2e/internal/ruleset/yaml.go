@@ -21,6 +21,9 @@ type file struct {
 	anchors map[string]ast.Node
 }
 
+// duplicateKey is the parser's message about a key that a mapping has twice.
+var duplicateKey = regexp.MustCompile(`^mapping key (".*") already defined at \[(\d+):`)
+
 var documentMarker = regexp.MustCompile(`(?m)^---(?:\s|$)`)
 
 // documents parses the file and returns the root of each YAML document in it. The documents are parsed one by one, because
@@ -70,7 +73,11 @@ func (f *file) syntaxError(err error) error {
 		return &Error{Position{f.name, 1, 1}, "not YAML: " + err.Error()}
 	}
 	at := syntax.Token.Position
-	return &Error{Position{f.name, at.Line, max(at.Column, 1)}, "not YAML: " + syntax.Message}
+	message := "not YAML: " + syntax.Message
+	if m := duplicateKey.FindStringSubmatch(syntax.Message); m != nil {
+		message = fmt.Sprintf("key %s is there twice, first in line %s, and readers of YAML differ in which one they take: remove one", m[1], m[2])
+	}
+	return &Error{Position{f.name, at.Line, max(at.Column, 1)}, message}
 }
 
 // resolve follows anchors, aliases and tags to the node that holds the value. It returns nil for null.
@@ -141,7 +148,19 @@ func (f *file) sequence(n ast.Node) ([]ast.Node, bool) {
 	return nil, false
 }
 
-func (s scalar) pos() Position { return s.file.at(s.node) }
+func (s scalar) pos() Position {
+	at := s.file.at(s.node)
+	if _, plain := s.node.(*ast.StringNode); !plain || at.Line == 0 {
+		return at
+	}
+	// The parser takes blanks behind a plain value for blanks before it.
+	from := s.file.offset(at)
+	line := strings.LastIndexByte(s.file.text[:from], '\n') + 1
+	if i := strings.LastIndex(s.file.text[line:min(from+len(s.value), len(s.file.text))], s.value); i >= 0 {
+		return s.file.place(line + i)
+	}
+	return at
+}
 
 // position finds the place in the file of a byte of the value. YAML drops indentation and folds lines, but keeps all that is
 // not blank, so value and file are read side by side and blanks are skipped in both. Where an escape breaks that, the
