@@ -28,9 +28,8 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o $(BIN)/stagectl ./e2e/stagectl
 	$(GO) build $(GOFLAGS_BUILD) -buildmode=c-shared -o $(BIN)/libauditsource.so ./e2e/auditsource
 	@rm -f $(BIN)/libauditsource.h
-	@for bundle in datastaging datastaging_k8s_audit; do \
-	  cat macros/$${bundle}_macros.yaml rules/$${bundle}_rules.yaml > $(BIN)/$${bundle}_rules.yaml; \
-	done
+	@cat macros/datastaging_macros.yaml rules/datastaging_rules.yaml > $(BIN)/datastaging_rules.yaml
+	@cat macros/k8s_audit_macros.yaml rules/k8s_audit_rules.yaml > $(BIN)/datastaging_k8s_audit_rules.yaml
 
 ## demo: replay an attack and a benign workload and show the alerts
 .PHONY: demo

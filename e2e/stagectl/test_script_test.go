@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"io/fs"
@@ -41,6 +42,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PLUGIN", plugin)
 			env.Setenv("XDG_CACHE_HOME", cache)
 			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
+			env.Setenv("K8SAUDIT_LIB", cmp.Or(os.Getenv("K8SAUDIT_LIB"), filepath.Join(root, "bin", "libauditsource.so")))
 			addr, err := freeAddress()
 			env.Setenv("ADDR", addr)
 			return err
