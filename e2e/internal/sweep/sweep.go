@@ -233,7 +233,7 @@ func (g *Grid) Replay(ctx context.Context, eng engine.Engine, req engine.Request
 // Alerts are the events at which a rule fires at a point of the grid, in event order.
 func (g *Grid) Alerts(c *Capture, rule int, p Point) []threshold.Event {
 	r, own := g.Rules[rule], g.own(rule, p)
-	interval := cmp.Or(p.Interval, c.Interval)
+	interval := cmp.Or(r.Interval, p.Interval, c.Interval)
 	spent := map[string]time.Time{}
 	var alerts []threshold.Event
 	for i := range c.traces[rule] {

@@ -34,7 +34,7 @@ const never = math.MinInt64
 func newThinner(rule *threshold.Rule, points []Point, configured time.Duration) *thinner {
 	t := &thinner{rule: rule, points: points, reaching: map[string][]int32{}, accounts: map[string]*account{}}
 	for _, p := range points {
-		t.intervals = append(t.intervals, int64(cmp.Or(p.Interval, configured)))
+		t.intervals = append(t.intervals, int64(cmp.Or(rule.Interval, p.Interval, configured)))
 	}
 	return t
 }

@@ -25,7 +25,8 @@ type Rule struct {
 	Priority ruleset.Priority
 	Uses     []int // indexes of the thresholds in the condition, ascending
 	Query    engine.Query
-	Once     bool // an alert silences the rule for its container for the interval
+	Once     bool          // an alert silences the rule for its container for an interval
+	Interval time.Duration // of the rule alone, as in staging.once[key/6h]; 0 for once_interval
 
 	thresholds []Threshold // those of Uses
 	before     term        // holds when the event spends staging.once
@@ -89,6 +90,13 @@ func (c *compiler) compile(condition filter.Expr) error {
 	last := len(terms)
 	if once >= 0 {
 		c.rule.Once, last = true, once
+		_, own, found := strings.Cut(terms[once].(*filter.Check).Left.(*filter.Field).Arg, "/")
+		if found {
+			var err error
+			if c.rule.Interval, err = time.ParseDuration(own); err != nil {
+				return fmt.Errorf("read the interval of %s: %w", terms[once], err)
+			}
+		}
 	}
 	for i, t := range terms {
 		if i != once && slices.ContainsFunc(filter.Fields(t), func(f *filter.Field) bool { return f.Name == onceField }) {
