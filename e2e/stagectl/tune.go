@@ -18,6 +18,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+	"github.com/falco-datastaging/datastaging/e2e/internal/page"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/sweep"
 )
@@ -95,7 +96,7 @@ func (c tuneCmd) Run(ctx context.Context, con console) error {
 		return fmt.Errorf("print the figures: %w", err)
 	}
 	if c.HTML != "" {
-		if err := writeFile(c.HTML, func(f *os.File) error { return errors.New("no") }); err != nil {
+		if err := writeFile(c.HTML, func(f *os.File) error { return page.Study(f, study) }); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,9 @@ type JointPoint struct {
 	Shipped, Chosen bool
 }
 
+// Mark says what the point is.
+func (p JointPoint) Mark() string { return Mark(p.Shipped, p.Chosen) }
+
 // NewStudy computes the figures.
 func NewStudy(g *Grid, captures []*Capture, choice Choice) *Study {
 	s := &Study{grid: g, choice: choice}

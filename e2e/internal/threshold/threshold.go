@@ -144,8 +144,8 @@ func Override(set *ruleset.Set, thresholds []Threshold, values []uint64, comment
 			t := thresholds[i]
 			condition = condition[:t.offset] + strconv.FormatUint(values[i], 10) + condition[t.offset+t.length:]
 		}
-		fmt.Fprintf(&b, "\n- macro: %s\n  condition: >\n    %s\n  override:\n    condition: replace\n",
-			m.Name, strings.Join(strings.Fields(condition), " "))
+		fmt.Fprintf(&b, "\n- macro: %s\n  condition: |-\n    %s\n  override:\n    condition: replace\n",
+			m.Name, strings.ReplaceAll(strings.TrimSpace(condition), "\n", "\n    "))
 	}
 	return b.String()
 }
