@@ -46,7 +46,7 @@ type dot struct {
 
 // mark is a vertical line with a label on top. With a Link it can be followed by mouse and keyboard.
 type mark struct {
-	X                 float64
+	X, LabelX         float64 // of the line and of the label; labels keep apart
 	Class, Label, Tip string
 	Link              string
 }

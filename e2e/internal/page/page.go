@@ -34,9 +34,13 @@ var style = func() template.CSS {
 	return template.CSS(css)
 }()
 
-// parse makes the template of a page of the layout and the file that defines "main".
-func parse(file string) *template.Template {
-	return template.Must(template.Must(layout.Clone()).ParseFS(files, "template/"+file))
+// parse makes the template of a page of the layout and of files of which one defines "main".
+func parse(names ...string) *template.Template {
+	t := template.Must(layout.Clone())
+	for _, name := range names {
+		template.Must(t.ParseFS(files, "template/"+name))
+	}
+	return t
 }
 
 // frame is what the layout shows.

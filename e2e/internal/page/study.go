@@ -79,16 +79,16 @@ func valueAxis(c sweep.Curve, b box) (x scale, ticks []tick, marks []mark) {
 		ticks = append(ticks, tick{at, label})
 		switch {
 		case r.Chosen && !r.Shipped:
-			marks = append(marks, mark{X: at, Class: "chosen", Label: "recommended"})
+			marks = append(marks, mark{X: at, LabelX: at, Class: "chosen", Label: "recommended"})
 		case r.Shipped:
-			marks = append(marks, mark{X: at, Class: "shipped", Label: "shipped"})
+			marks = append(marks, mark{X: at, LabelX: at, Class: "shipped", Label: "shipped"})
 		}
 	}
 	return x, ticks, marks
 }
 
 func qualityChart(id string, c sweep.Curve) chart {
-	b := box{44, 24, curveWidth - 16, curveHeight - 34}
+	b := box{44, 24, curveWidth - 40, curveHeight - 34}
 	p := chart{ID: id + "-quality", Title: "Recall and precision of " + c.Name, W: curveWidth, H: curveHeight, Box: b}
 	var x scale
 	x, p.X, p.Marks = valueAxis(c, b)
@@ -115,7 +115,7 @@ func qualityChart(id string, c sweep.Curve) chart {
 }
 
 func noiseChart(id string, c sweep.Curve) chart {
-	b := box{58, 24, curveWidth - 16, curveHeight - 34}
+	b := box{58, 24, curveWidth - 40, curveHeight - 34}
 	p := chart{ID: id + "-noise", Title: "Alerts on ordinary work, per node and day, of " + c.Name, W: curveWidth, H: curveHeight, Box: b}
 	var x scale
 	x, p.X, p.Marks = valueAxis(c, b)
@@ -142,7 +142,7 @@ func noiseChart(id string, c sweep.Curve) chart {
 
 // jointChart plots recall over alerts on ordinary work, a dot for each outcome.
 func jointChart(id string, j sweep.Joint) chart {
-	b := box{44, 24, curveWidth - 16, curveHeight - 40}
+	b := box{44, 24, curveWidth - 40, curveHeight - 40}
 	p := chart{
 		ID: id + "-joint", Title: "Outcomes of all combinations", W: curveWidth, H: curveHeight, Box: b,
 		XName: "alerts on ordinary work, per node and day",
