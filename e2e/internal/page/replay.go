@@ -218,11 +218,13 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	if len(volumes) > 1 {
 		words = append(words, fmt.Sprintf("of which out of the cluster at most %s", humanize.IBytes(c.Peak(timeline.External))))
 	}
-	label := b.Left - 20
-	for _, a := range alerts {
-		at := x.at(a.Time.Sub(r.Begin).Seconds())
-		label = max(label+20, at)
-		m := mark{X: at, LabelX: min(label, width-10), Class: a.Class, Label: a.Number, Tip: fmt.Sprintf("Alert %s at %s: %s, %s", a.Number, a.At, a.Priority, a.Rule)}
+	places := make([]float64, len(alerts))
+	for i, a := range alerts {
+		places[i] = x.at(a.Time.Sub(r.Begin).Seconds())
+	}
+	labels := spread(places, 20, width-12)
+	for i, a := range alerts {
+		m := mark{X: places[i], LabelX: labels[i], Class: a.Class, Label: a.Number, Tip: fmt.Sprintf("Alert %s at %s: %s, %s", a.Number, a.At, a.Priority, a.Rule)}
 		if key == "collected" {
 			m.Link = "#" + a.ID // once for each alert is enough for the keyboard
 		}
@@ -231,6 +233,22 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	}
 	p.Text = strings.Join(words, "; ")
 	return p
+}
+
+// spread moves ascending places apart, as little to the right as it can and, where that is too far, to the left.
+func spread(places []float64, apart, last float64) []float64 {
+	moved := make([]float64, len(places))
+	for i, at := range places {
+		moved[i] = at
+		if i > 0 {
+			moved[i] = max(at, moved[i-1]+apart)
+		}
+	}
+	for i := len(moved) - 1; i >= 0; i-- {
+		moved[i] = min(moved[i], last)
+		last = moved[i] - apart
+	}
+	return moved
 }
 
 // timeStep is a round number of seconds of which at most eight fit.
@@ -338,7 +356,7 @@ func peerNodes(peers []timeline.Peer, verb string) []node {
 			detail = verb
 		}
 		full := profile.Printable(p.Name)
-		nodes[i] = node{Label: short(full, 30), Full: full, Class: peerClass(p.Class), Detail: detail}
+		nodes[i] = node{Label: short(full, 30), Full: full, Class: peerClass(p.Class), Detail: profile.Printable(detail)}
 	}
 	return nodes
 }

@@ -174,7 +174,7 @@ func (g *Grid) better(captures []*Capture, group Group, at Point, budget float64
 		}
 	}
 	if best.Equal(shipped) {
-		return best, fmt.Sprintf("stays: no other point detects more than the %d of %d attacks, or gives fewer than the %.3g alerts "+
+		return best, fmt.Sprintf("stays: no other point detects more than the %d of %d attacks, or gives fewer than the %.1f alerts "+
 			"a node and day on ordinary work, and keeps every detection of its rules", baseAttacks, base.Attacks, base.Daily())
 	}
 	var gains []string
@@ -182,7 +182,7 @@ func (g *Grid) better(captures []*Capture, group Group, at Point, budget float64
 		gains = append(gains, fmt.Sprintf("%d instead of %d of %d attacks are detected", bestAttacks, baseAttacks, base.Attacks))
 	}
 	if bestScore.False != base.False {
-		gains = append(gains, fmt.Sprintf("ordinary work gives %.3g instead of %.3g alerts a node and day", bestScore.Daily(), base.Daily()))
+		gains = append(gains, fmt.Sprintf("ordinary work gives %.1f instead of %.1f alerts a node and day", bestScore.Daily(), base.Daily()))
 	}
 	return best, "moves: " + strings.Join(gains, ", and ") + "; every detection of its rules is kept"
 }
