@@ -18,7 +18,7 @@ var files embed.FS
 
 // layout is the frame of every page, with the parts that pages share.
 var layout = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-	"bytes": func(n uint64) string { return humanize.IBytes(n) },
+	"bytes": humanize.IBytes,
 	"join":  func(s []string) string { return strings.Join(s, ", ") },
 	"pct":   func(part float64) string { return fmt.Sprintf("%.0f %%", 100*part) },
 	"rate":  func(perDay float64) string { return fmt.Sprintf("%.1f", perDay) },

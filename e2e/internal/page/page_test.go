@@ -68,7 +68,7 @@ type answering struct {
 	volumes []string
 }
 
-func (a answering) Ask(_ context.Context, _ engine.Request, queries []engine.Query, each func(int, engine.Sample) error) error {
+func (a answering) Ask(_ context.Context, _ engine.Request, _ []engine.Query, each func(int, engine.Sample) error) error {
 	for i, v := range a.volumes {
 		s := engine.Sample{Event: uint64(i), Time: begin, Container: v, Values: map[string]any{"staging.bytes": json.Number(v), "staging.files": json.Number(v)}}
 		if err := each(0, s); err != nil {
@@ -169,9 +169,9 @@ func TestEveryPlotSaysInWordsWhatItShows(t *testing.T) {
 }
 
 func TestMarksStayApartAndInsideTheirPlot(t *testing.T) {
-	assert.Equal(t, []float64{10, 30, 50, 100}, spread([]float64{10, 11, 12, 100}, 20, 200))
-	assert.Equal(t, []float64{60, 80, 100}, spread([]float64{98, 99, 99}, 20, 100))
-	assert.Empty(t, spread(nil, 20, 100))
+	assert.Equal(t, []float64{10, 30, 50, 100}, spread([]float64{10, 11, 12, 100}, 200))
+	assert.Equal(t, []float64{60, 80, 100}, spread([]float64{98, 99, 99}, 100))
+	assert.Empty(t, spread(nil, 100))
 }
 
 func TestAxesEndAtRoundNumbers(t *testing.T) {

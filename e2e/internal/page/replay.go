@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,7 +117,7 @@ var alertFields = []string{"proc.cmdline", "proc.pname", "user.name", "fd.name",
 
 func newShownAlert(id string, n int, begin time.Time, a alert.Alert) shownAlert {
 	shown := shownAlert{
-		ID: id, Number: fmt.Sprint(n), Rule: profile.Printable(a.Rule), Priority: profile.Printable(a.Priority), Class: "hunt",
+		ID: id, Number: strconv.Itoa(n), Rule: profile.Printable(a.Rule), Priority: profile.Printable(a.Priority), Class: "hunt",
 		At: since(begin, a.Time), Time: a.Time.UTC(),
 	}
 	if p, err := ruleset.ParsePriority(a.Priority); err == nil && p <= ruleset.PriorityWarning {
@@ -222,7 +223,7 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	for i, a := range alerts {
 		places[i] = x.at(a.Time.Sub(r.Begin).Seconds())
 	}
-	labels := spread(places, 20, width-12)
+	labels := spread(places, width-12)
 	for i, a := range alerts {
 		m := mark{X: places[i], LabelX: labels[i], Class: a.Class, Label: a.Number, Tip: fmt.Sprintf("Alert %s at %s: %s, %s", a.Number, a.At, a.Priority, a.Rule)}
 		if key == "collected" {
@@ -235,18 +236,21 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	return p
 }
 
+// markWidth is the room that a mark's label takes.
+const markWidth = 20
+
 // spread moves ascending places apart, as little to the right as it can and, where that is too far, to the left.
-func spread(places []float64, apart, last float64) []float64 {
+func spread(places []float64, last float64) []float64 {
 	moved := make([]float64, len(places))
 	for i, at := range places {
 		moved[i] = at
 		if i > 0 {
-			moved[i] = max(at, moved[i-1]+apart)
+			moved[i] = max(at, moved[i-1]+markWidth)
 		}
 	}
 	for i := len(moved) - 1; i >= 0; i-- {
 		moved[i] = min(moved[i], last)
-		last = moved[i] - apart
+		last = moved[i] - markWidth
 	}
 	return moved
 }
