@@ -15,7 +15,6 @@ type Score struct {
 	Benign, Disturbed int     // captures of ordinary work, and those with an alert
 	False             int     // alerts in captures of ordinary work
 	Hours             float64 // of one node that those captures stand for
-	Pairs             int     // of a rule and an attack that it fires in
 	// First is the median, over the attacks that were detected, of the event time from the capture's begin to the first alert.
 	First time.Duration
 }
@@ -54,9 +53,6 @@ func (g *Grid) Score(captures []*Capture, rules []int, p Point) Score {
 				continue
 			}
 			alerts += len(found)
-			if c.Attack {
-				s.Pairs++
-			}
 			if first.IsZero() || found[0].Time.Before(first) {
 				first = found[0].Time
 			}

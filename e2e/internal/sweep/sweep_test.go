@@ -188,7 +188,7 @@ func TestScoreCountsCapturesAlertsAndTheTimeToTheFirst(t *testing.T) {
 	captures := []*Capture{capture(t, g, true, 10, 500, 2000), capture(t, g, true, 300), capture(t, g, false, 1200), capture(t, g, false, 5)}
 	s := g.Score(captures, []int{0}, g.Shipped)
 	assert.Equal(t, Score{
-		Attacks: 2, Detected: 1, Benign: 2, Disturbed: 1, False: 1, Hours: 24, Pairs: 1, First: 2 * time.Second,
+		Attacks: 2, Detected: 1, Benign: 2, Disturbed: 1, False: 1, Hours: 24, First: 2 * time.Second,
 	}, s)
 	assert.InDelta(t, 0.5, s.Recall(), 1e-9)
 	assert.InDelta(t, 0.5, s.Precision(), 1e-9)
@@ -221,6 +221,27 @@ func TestChoiceMovesAThresholdOnlyForAGain(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestChoiceKeepsWhatARuleDetectsThoughAnotherDetectsItToo(t *testing.T) {
+	g := grid(t, `
+- macro: leaves
+  condition: (staging.external_bytes >= 1000)
+- rule: Left
+  desc: d
+  condition: evt.type = close and leaves and staging.once[b] = true
+  output: o
+  priority: WARNING
+- rule: Anything
+  desc: d
+  condition: evt.type = close and staging.once[c] = true
+  output: o
+  priority: WARNING
+`)
+	captures := []*Capture{capture(t, g, true, 1100), capture(t, g, false, 1800)}
+	assert.Equal(t, g.Shipped, g.Choose(captures, 0).Point, "2000 would spare an alert")
+	captures = []*Capture{capture(t, g, true, 2100), capture(t, g, false, 1800)}
+	assert.Equal(t, []uint64{2000}, g.Choose(captures, 0).Point.Values)
 }
 
 func TestTableNamesTheRecommendation(t *testing.T) {
