@@ -72,11 +72,18 @@ func (c reportCmd) Run(ctx context.Context, con console) error {
 // tell replays one capture for its alerts, and for its timeline. Of a capture that is cut off it gives the good part and the
 // error.
 func tell(ctx context.Context, eng engine.Engine, req engine.Request, window string) (*timeline.Replay, error) {
-	sum, err := capture.Check(ctx, req.Capture, capture.Limits{})
+	name := filepath.Base(req.Capture)
+	path, clean, err := composed(ctx, req.Capture)
+	if err != nil {
+		return nil, err
+	}
+	defer clean()
+	req.Capture = path
+	sum, err := capture.Check(ctx, path, capture.Limits{})
 	if !isCut(err) && err != nil {
 		return nil, err
 	}
-	r := &timeline.Replay{Capture: filepath.Base(req.Capture), Begin: sum.First, End: sum.Last, Window: window}
+	r := &timeline.Replay{Capture: name, Begin: sum.First, End: sum.Last, Window: window}
 	if r.Alerts, err = eng.Replay(ctx, req); err != nil && !isCut(err) {
 		return nil, err
 	}

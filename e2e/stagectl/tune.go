@@ -148,7 +148,7 @@ func (c tuneCmd) samples(set *ruleset.Set, con console) ([]sample, error) {
 			if isLog, err := auditlog.Is(one.Capture); err == nil && isLog {
 				continue // without system calls
 			}
-			if err := cases.VerifyCapture(one.Capture); err != nil {
+			if err := checkCapture(one.Capture); err != nil {
 				return nil, fmt.Errorf("%s: %w", one.Pos, err)
 			}
 			samples = append(samples, sample{
@@ -208,7 +208,12 @@ func (t tuner) run(ctx context.Context, samples []sample, con console) ([]*sweep
 }
 
 func (t tuner) replay(ctx context.Context, s sample) (*sweep.Capture, error) {
-	sum, err := capture.Check(ctx, s.capture, capture.Limits{})
+	path, clean, err := composed(ctx, s.capture)
+	if err != nil {
+		return nil, err
+	}
+	defer clean()
+	sum, err := capture.Check(ctx, path, capture.Limits{})
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +224,7 @@ func (t tuner) replay(ctx context.Context, s sample) (*sweep.Capture, error) {
 	if c.Interval, err = configuredInterval(s.initConfig); err != nil {
 		return nil, err
 	}
-	req := engine.Request{Capture: s.capture, Plugin: t.plugin, InitConfig: s.initConfig, Rules: t.rules}
+	req := engine.Request{Capture: path, Plugin: t.plugin, InitConfig: s.initConfig, Rules: t.rules}
 	if len(s.learn) > 0 {
 		work, err := os.MkdirTemp("", "stagectl-tune-")
 		if err != nil {
