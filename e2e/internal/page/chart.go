@@ -95,8 +95,9 @@ func ceiling(v float64) float64 {
 	return 10 * power
 }
 
-// byteCeiling is ceiling in units of 1024.
+// byteCeiling is ceiling in units of 1024, one of them at least.
 func byteCeiling(v float64) float64 {
+	v = max(v, 1024)
 	unit := 1.0
 	for v >= 1024*unit {
 		unit *= 1024

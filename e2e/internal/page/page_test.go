@@ -178,7 +178,7 @@ func TestAxesEndAtRoundNumbers(t *testing.T) {
 	for v, want := range map[float64]float64{0: 1, 0.3: 0.5, 1: 1, 126: 200, 501: 1000} {
 		assert.InDelta(t, want, ceiling(v), 1e-9, "%v", v)
 	}
-	for v, want := range map[float64]float64{0: 1, 1000: 1024, 1 << 20: 1 << 20, 72 << 20: 100 << 20, 600 << 20: 1 << 30} {
+	for v, want := range map[float64]float64{0: 1024, 1000: 1024, 1 << 20: 1 << 20, 72 << 20: 100 << 20, 600 << 20: 1 << 30} {
 		assert.InDelta(t, want, byteCeiling(v), 1e-3, "%v", v)
 	}
 }

@@ -185,8 +185,8 @@ func number(value any) (uint64, bool) {
 
 // finish makes the peers of what was told last and of those seen.
 func (c *Container) finish() {
-	c.Senders = c.named(c.senders)
-	c.Receives = c.named(c.destinations)
+	c.Senders = c.named(c.senders, "")
+	c.Receives = c.named(c.destinations, "external")
 	known := map[string]bool{}
 	for _, p := range slices.Concat(c.Senders, c.Receives, c.Givers) {
 		known[p.Name], known[p.Address] = true, true
@@ -201,14 +201,15 @@ func (c *Container) finish() {
 	}
 }
 
-// named reads a list such as "17 MiB shop/db/db, 1.2 KiB 10.0.0.1, 3 MiB elsewhere".
-func (c *Container) named(list string) []Peer {
+// named reads a list such as "17 MiB shop/db/db, 1.2 KiB 10.0.0.1, 3 MiB elsewhere", of peers whose class is the one
+// given unless they were seen with another.
+func (c *Container) named(list, class string) []Peer {
 	var peers []Peer
 	for part := range strings.SplitSeq(list, ", ") {
 		amount, name, ok := cutAmount(part)
 		switch {
 		case ok:
-			p := Peer{Name: name, Amount: amount}
+			p := Peer{Name: name, Class: class, Amount: amount}
 			if seen, ok := c.peers[name]; ok {
 				p.Address, p.Class = seen.Address, seen.Class
 				p.Name = seen.Name

@@ -77,7 +77,7 @@ func TestPeersAreThoseOfTheVolumesThenThoseSeen(t *testing.T) {
 		return engine.Sample{Time: begin, Container: "a", Values: map[string]any{
 			"staging.peer": address, "staging.peer_name": name, "staging.peer_class": class,
 			"staging.top_senders":      "17 MiB shop/db/db, 1.2 KiB odd, name, 3 MiB elsewhere",
-			"staging.top_destinations": "22 MiB 203.0.113.10:8080", "staging.handoff_peer": "shop/api/api",
+			"staging.top_destinations": "22 MiB 203.0.113.10:8080, 1 MiB 203.0.113.11:22", "staging.handoff_peer": "shop/api/api",
 		}}
 	}
 	r, _ := sampled(t, "", at("203.0.113.10:8080", "", "external"), at("10.0.0.5:53", "node-local-dns", "cluster"),
@@ -87,6 +87,7 @@ func TestPeersAreThoseOfTheVolumesThenThoseSeen(t *testing.T) {
 	assert.Equal(t, []Peer{{Name: "shop/api/api", Class: "container"}}, c.Givers)
 	assert.Equal(t, []Peer{
 		{Name: "203.0.113.10:8080", Address: "203.0.113.10:8080", Class: "external", Amount: "22 MiB"},
+		{Name: "203.0.113.11:22", Class: "external", Amount: "1 MiB"},
 		{Name: "node-local-dns", Address: "10.0.0.5:53", Class: "cluster"},
 	}, c.Receives)
 }
