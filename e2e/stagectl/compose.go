@@ -69,24 +69,47 @@ type composer struct{ engine.Engine }
 
 // Replay runs a capture, or the capture of a script.
 func (c composer) Replay(ctx context.Context, req engine.Request) ([]alert.Alert, error) {
-	if !script.Is(req.Capture) {
-		return c.Engine.Replay(ctx, req)
-	}
-	s, err := script.Load(req.Capture)
+	path, clean, err := composed(ctx, req.Capture)
 	if err != nil {
 		return nil, err
+	}
+	defer clean()
+	req.Capture = path
+	return c.Engine.Replay(ctx, req)
+}
+
+// Ask asks a capture, or the capture of a script.
+func (c composer) Ask(ctx context.Context, req engine.Request, queries []engine.Query, each func(int, engine.Sample) error) error {
+	path, clean, err := composed(ctx, req.Capture)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	req.Capture = path
+	return c.Engine.Ask(ctx, req, queries, each)
+}
+
+// composed gives the capture to replay: path itself, or the capture of the script at path, which clean removes.
+func composed(ctx context.Context, path string) (capture string, clean func(), err error) {
+	clean = func() {}
+	if !script.Is(path) {
+		return path, clean, nil
+	}
+	s, err := script.Load(path)
+	if err != nil {
+		return "", clean, err
 	}
 	work, err := os.MkdirTemp("", "datastaging-script-")
 	if err != nil {
-		return nil, fmt.Errorf("compose: %w", err)
+		return "", clean, fmt.Errorf("compose: %w", err)
 	}
-	defer os.RemoveAll(work)
-	path := filepath.Join(work, "composed.scap")
-	if err := writeCapture(ctx, s, path); err != nil {
-		return nil, err
+	clean = func() { os.RemoveAll(work) }
+	capture = filepath.Join(work, "composed.scap")
+	if err := writeCapture(ctx, s, capture); err != nil {
+		clean()
+		return "", func() {}, err
 	}
-	req.Capture = path
-	return c.Engine.Replay(ctx, req)
+	return capture, clean, nil
 }
 
 func writeCapture(ctx context.Context, s *script.Script, path string) error {

@@ -31,6 +31,8 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Replay captures and print the alerts."`
 	Test     testCmd     `cmd:"" help:"Replay the captures of test cases and compare the alerts with those that the cases expect."`
 	Learn    learnCmd    `cmd:"" help:"Learn a baseline of what is normal from captures."`
+	Tune     tuneCmd     `cmd:"" help:"Try values of the rules' thresholds on labelled captures and recommend some."`
+	Report   reportCmd   `cmd:"" help:"Replay captures and write an HTML page of what each container did with data."`
 	Watch    watchCmd    `cmd:"" help:"Show the alerts of a running Falco as they come, or hold them against those that are expected."`
 	Compose  composeCmd  `cmd:"" help:"Write a script as a capture."`
 	Baseline baselineCmd `cmd:"" help:"Show, compare, merge, trim and check baselines."`

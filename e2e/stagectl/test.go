@@ -155,16 +155,7 @@ func (t tester) run(ctx context.Context, found []cases.Case, con console) (repor
 	if err != nil {
 		return report.Run{}, err
 	}
-	bar := progressbar.NewOptions(len(found),
-		progressbar.OptionSetWriter(con.stderr),
-		progressbar.OptionSetVisibility(con.stderrTerminal),
-		progressbar.OptionSetDescription("cases"),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetRenderBlankState(true),
-		progressbar.OptionClearOnFinish(),
-	)
+	bar := newBar(con, len(found), "cases")
 	start := time.Now()
 	results := make([]report.Result, len(found))
 	var group errgroup.Group
@@ -180,6 +171,20 @@ func (t tester) run(ctx context.Context, found []cases.Case, con console) (repor
 		return report.Run{}, err
 	}
 	return report.Run{Engine: t.engine.Name(), Version: version, Results: results, Elapsed: time.Since(start)}, nil
+}
+
+// newBar shows on stderr, where that is a terminal, how many of something are done.
+func newBar(con console, total int, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(con.stderr),
+		progressbar.OptionSetVisibility(con.stderrTerminal),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetRenderBlankState(true),
+		progressbar.OptionClearOnFinish(),
+	)
 }
 
 func (t tester) runCase(ctx context.Context, c cases.Case) report.Result {

@@ -22,9 +22,10 @@ import (
 
 // scripted is an engine whose replays do what the test says.
 type scripted struct {
-	replay func(engine.Request) ([]alert.Alert, error)
-	busy   atomic.Int32 // replays that run now
-	most   atomic.Int32 // and the most that did at once
+	engine.Engine // nil: what else an engine can is not asked of it
+	replay        func(engine.Request) ([]alert.Alert, error)
+	busy          atomic.Int32 // replays that run now
+	most          atomic.Int32 // and the most that did at once
 }
 
 func (*scripted) Name() string { return "scripted" }

@@ -20,6 +20,7 @@ import (
 type Case struct {
 	Name        string // unique among the cases of a run
 	Description string
+	Label       Label            // empty where the case does not say; see Case.IsAttack
 	Learn       []string         // captures or scripts that a baseline is learned from first, resolved like Capture; none for no baseline
 	Capture     string           // path of the .scap or .script file, resolved against the case file's folder
 	InitConfig  json.RawMessage  // the plugin's init_config, a JSON object; nil for the defaults

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	caseKeys  = []string{"name", "description", "learn", "capture", "init_config", "rules", "expect"}
+	caseKeys  = []string{"name", "description", "label", "learn", "capture", "init_config", "rules", "expect"}
 	alertKeys = []string{"rule", "priority", "count", "fields"}
 	boundKeys = []string{"min", "max", "contains", "matches", "one_of"}
 	countKeys = []string{"min", "max"}
@@ -148,6 +148,9 @@ func (d *decoder) caseOf(n ast.Node) Case {
 	}
 	if v := m["description"]; v != nil {
 		c.Description = d.text(v, "description")
+	}
+	if v := m["label"]; v != nil {
+		c.Label = d.label(v)
 	}
 	if v := m["learn"]; v != nil {
 		captures, _ := d.list(v, "learn", "a list of paths of .scap or .script files, relative to this file")

@@ -106,7 +106,7 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"a key that no case has", head + "expect: []\nruls: []\n",
 			[]string{`FILE:4:1: unknown key "ruls" in a case: write "rules"`}},
 		{"a key that is like no key of a case", head + "expect: []\nseverity: 3\n",
-			[]string{`FILE:4:1: unknown key "severity" in a case: its keys are name, description, learn, capture, init_config, rules, expect`}},
+			[]string{`FILE:4:1: unknown key "severity" in a case: its keys are name, description, label, learn, capture, init_config, rules, expect`}},
 		{"a key that no expected alert has", alert("    prioritiy: WARNING\n"),
 			[]string{`FILE:5:5: unknown key "prioritiy" in an expected alert: write "priority"`}},
 		{"a key that no bound has", field("{mini: 3}"), []string{`FILE:6:11: unknown key "mini" in a field's bound: write "min"`}},
@@ -117,7 +117,7 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"several documents", "a: 1\n---\nb: 1\n", []string{`FILE:1:1: 2 YAML documents: write one case, or one list of cases`}},
 		{"an empty list", "[]\n", []string{`FILE:1:1: an empty list: write at least one case`}},
 		{"text alone", "hello\n",
-			[]string{`FILE:1:1: a case is text: write a mapping with the keys name, description, learn, capture, init_config, rules, expect`}},
+			[]string{`FILE:1:1: a case is text: write a mapping with the keys name, description, label, learn, capture, init_config, rules, expect`}},
 		{"a rules file", "- macro: m\n", []string{`FILE:1:1: this is a Falco rules file, not a case file: name it under the rules key of a case`}},
 		{"all that is missing, at once", "description: d\n", []string{
 			`FILE:1:1: no name: write a short name such as local-staging-upload`,

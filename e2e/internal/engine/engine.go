@@ -6,6 +6,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 )
@@ -18,6 +19,24 @@ type Engine interface {
 	Version(ctx context.Context) (string, error)
 	// Replay runs one capture to its end and returns its alerts in event order, those of one event in rule order.
 	Replay(ctx context.Context, req Request) ([]alert.Alert, error)
+	// Ask runs one capture to its end and gives the events that each query matches, with the values of its fields, as they
+	// are read; the request's rules are not asked. Calls of each for one query come one after the other in event order, those of
+	// different queries may come at once. An error of each ends the replay and is returned.
+	Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error
+}
+
+// Query asks for fields of the events that match a filter.
+type Query struct {
+	Filter string   // a whole condition, without macros and lists
+	Fields []string // like staging.bytes[5m]
+}
+
+// Sample is an event that a query matches.
+type Sample struct {
+	Event     uint64 // its number in the capture, from 1
+	Time      time.Time
+	Container string         // id of the container, 12 characters, or "host"
+	Values    map[string]any // as alert.Alert's OutputFields; nil for a field without a value
 }
 
 // Request is one replay.

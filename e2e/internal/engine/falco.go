@@ -223,18 +223,94 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 	}
 	defer in.clean()
 	req.Capture = in.path
-	dir, err := os.MkdirTemp("", "datastaging-falco-")
+	var alerts []alert.Alert
+	err = f.run(ctx, req, in, func(a alert.Alert) error {
+		alerts = append(alerts, a)
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	sortByEvent(alerts)
+	return alerts, in.cut
+}
+
+// Ask runs Falco over the capture with one rule for each query.
+func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
+	in, err := open(ctx, req.Capture, f.libs, f.audit, f.log)
+	if err != nil {
+		return err
+	}
+	defer in.clean()
+	if err := in.isSyscalls(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "datastaging-falco-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	rules, err := queryRules(queries)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "queries.yaml")
+	if err := os.WriteFile(path, rules, 0o644); err != nil {
+		return err
+	}
+	req.Capture, req.Rules = in.path, []string{path}
+	err = f.run(ctx, req, in, func(a alert.Alert) error {
+		query, err := strconv.Atoi(a.Rule)
+		if err != nil {
+			return fmt.Errorf("read Falco's alert: the query's number: %w", err)
+		}
+		number, ok := a.EventNumber()
+		if !ok {
+			return errors.New("read Falco's alert: it has no event number")
+		}
+		cgroups, _ := a.OutputFields[fieldCgroups].(string)
+		return each(query, Sample{Event: number, Time: a.Time, Container: containerID(cgroups), Values: a.OutputFields})
+	})
+	if err != nil {
+		return err
+	}
+	return in.cut
+}
+
+// queryRules are rules files' rules, as JSON, named by the queries' numbers.
+func queryRules(queries []Query) ([]byte, error) {
+	type rule struct {
+		Rule      string   `json:"rule"`
+		Desc      string   `json:"desc"`
+		Condition string   `json:"condition"`
+		Output    string   `json:"output"`
+		Priority  string   `json:"priority"`
+		Tags      []string `json:"tags"`
+	}
+	rules := make([]rule, len(queries))
+	for i, q := range queries {
+		rules[i] = rule{
+			Rule: strconv.Itoa(i), Desc: "asks for fields", Condition: q.Filter, Priority: "DEBUG", Tags: []string{},
+			Output: queryFormat(append([]string{fieldCgroups}, q.Fields...)),
+		}
+	}
+	return json.Marshal(rules)
+}
+
+// run runs Falco over an input and gives each alert as Falco prints it.
+func (f *Falco) run(ctx context.Context, req Request, in input, each func(alert.Alert) error) error {
+	dir, err := os.MkdirTemp("", "datastaging-falco-")
+	if err != nil {
+		return err
 	}
 	defer os.RemoveAll(dir)
 	config, mounts, err := f.config(req, in.source, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	path := filepath.Join(dir, "falco.yaml")
 	if err := os.WriteFile(path, config, 0o644); err != nil {
-		return nil, err
+		return err
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -247,27 +323,26 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start Falco: %w", err)
+		return fmt.Errorf("start Falco: %w", err)
 	}
-	alerts, readErr := readAlerts(stdout)
+	readErr := readAlerts(stdout, each)
 	if readErr != nil {
 		cancel() // it may be blocked writing what nobody reads
 	}
 	err = cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return ctx.Err()
 	case readErr != nil:
-		return nil, readErr
+		return readErr
 	case err != nil:
-		return nil, fmt.Errorf("run Falco: %w\n%s", err, brief(readable(stderr.String())))
+		return fmt.Errorf("run Falco: %w\n%s", err, brief(readable(stderr.String())))
 	}
 	f.log.say(readable(stderr.String()))
-	sortByEvent(alerts)
-	return alerts, in.cut
+	return nil
 }
 
 // logTime begins the lines of Falco's log.
@@ -308,20 +383,21 @@ func readable(log string) string {
 }
 
 // readAlerts reads Falco's standard output: an alert a line, and at the end statistics as text.
-func readAlerts(r io.Reader) ([]alert.Alert, error) {
-	var alerts []alert.Alert
+func readAlerts(r io.Reader, each func(alert.Alert) error) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := in.ReadBytes('\n')
 		if bytes.HasPrefix(line, []byte("{")) {
 			var a alert.Alert
 			if err := json.Unmarshal(line, &a); err != nil {
-				return nil, fmt.Errorf("read Falco's alert: %w", err)
+				return fmt.Errorf("read Falco's alert: %w", err)
 			}
-			alerts = append(alerts, a)
+			if err := each(a); err != nil {
+				return err
+			}
 		}
 		if err != nil {
-			return alerts, endOfOutput(err)
+			return endOfOutput(err)
 		}
 	}
 }

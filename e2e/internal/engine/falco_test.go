@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
@@ -129,14 +130,19 @@ func TestContainerPluginIsFoundFromTheProgramOn(t *testing.T) {
 }
 
 func TestFalcosOutputIsAlertsAndStatistics(t *testing.T) {
-	alerts, err := readAlerts(strings.NewReader(
-		`{"output":"a","rule":"One","time":"2026-11-23T17:02:23.801166855Z","output_fields":{"evt.num":7}}` + "\n" +
-			"Events detected: 1\nRule counts by severity:\n   INFO: 1\n"))
+	var alerts []alert.Alert
+	keep := func(a alert.Alert) error {
+		alerts = append(alerts, a)
+		return nil
+	}
+	err := readAlerts(strings.NewReader(
+		`{"output":"a","rule":"One","time":"2026-11-23T17:02:23.801166855Z","output_fields":{"evt.num":7}}`+"\n"+
+			"Events detected: 1\nRule counts by severity:\n   INFO: 1\n"), keep)
 	require.NoError(t, err)
 	require.Len(t, alerts, 1)
 	assert.Equal(t, "One", alerts[0].Rule)
 
-	_, err = readAlerts(strings.NewReader(`{"output":"a","rule":"On`))
+	err = readAlerts(strings.NewReader(`{"output":"a","rule":"On`), keep)
 	assert.ErrorContains(t, err, "read Falco's alert")
 }
 

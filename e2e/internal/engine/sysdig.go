@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
@@ -156,6 +158,69 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 	}
 	return alerts, in.cut
 }
+
+// Ask runs one pass for each query, as many at once as there are processors.
+func (s *Sysdig) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
+	in, err := open(ctx, req.Capture, s.libs, s.audit, s.log)
+	if err != nil {
+		return err
+	}
+	defer in.clean()
+	if err := in.isSyscalls(); err != nil {
+		return err
+	}
+	plugin, clean, err := pluginArg(req.Plugin, req.InitConfig)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	replay := &sysdigReplay{Sysdig: s, input: in, plugins: plugin, read: []string{"-r", in.path}}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, q := range queries {
+		group.Go(func() error {
+			return replay.ask(ctx, q, func(sample Sample) error { return each(i, sample) })
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return in.cut
+}
+
+// ask runs one query.
+func (r *sysdigReplay) ask(ctx context.Context, q Query, each func(Sample) error) error {
+	if len(q.Filter) > maxArg {
+		return fmt.Errorf("ask sysdig: a condition is %d bytes long with its lists, and sysdig takes %d: use --engine falco",
+			len(q.Filter), maxArg)
+	}
+	fields := queryFormat(append([]string{alert.FieldEventNumber, fieldTime, fieldCgroups}, q.Fields...))
+	return r.pass(ctx, q.Filter, "*"+fields, true, func(out *bufio.Reader) error {
+		for {
+			line, err := out.ReadBytes('\n')
+			if len(bytes.TrimSpace(line)) > 0 {
+				values, at, err := decodeValues(line)
+				if err != nil {
+					return err
+				}
+				number, ok := alert.Alert{OutputFields: values}.EventNumber()
+				if !ok {
+					return errors.New("read sysdig's output: an event has no number")
+				}
+				cgroups, _ := values[fieldCgroups].(string)
+				if err := each(Sample{Event: number, Time: at, Container: containerID(cgroups), Values: values}); err != nil {
+					return err
+				}
+			}
+			if err != nil {
+				return endOfOutput(err)
+			}
+		}
+	})
+}
+
+// queryFormat is an output of fields alone.
+func queryFormat(fields []string) string { return "%" + strings.Join(fields, " %") }
 
 // sysdigReplay is one replay.
 type sysdigReplay struct {
@@ -341,16 +406,9 @@ const (
 
 // alert makes Falco's alert, but for its output, of a line of sysdig's JSON.
 func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error) {
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.UseNumber()
-	values := map[string]any{}
-	if err := dec.Decode(&values); err != nil {
-		return alert.Alert{}, fmt.Errorf("read sysdig's output: %w", err)
-	}
-	number, _ := values[fieldTime].(json.Number)
-	ns, err := strconv.ParseInt(number.String(), 10, 64)
+	values, at, err := decodeValues(line)
 	if err != nil {
-		return alert.Alert{}, fmt.Errorf("read sysdig's output: the event's time: %w", err)
+		return alert.Alert{}, err
 	}
 	if rule.Source == ruleset.SyscallSource {
 		addContainer(rule, values)
@@ -365,7 +423,7 @@ func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error
 		Rule:         rule.Name,
 		Source:       rule.Source,
 		Tags:         tags,
-		Time:         time.Unix(0, ns).UTC(),
+		Time:         at,
 		OutputFields: values,
 	}, nil
 }
@@ -377,6 +435,21 @@ func addContainer(rule ruleset.Rule, values map[string]any) {
 		delete(values, fieldCgroups)
 	}
 	values[fieldContainerID] = containerID(cgroups)
+}
+
+// decodeValues reads a line of sysdig's JSON and the event's time in it.
+func decodeValues(line []byte) (values map[string]any, at time.Time, err error) {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.UseNumber()
+	if err := dec.Decode(&values); err != nil {
+		return nil, time.Time{}, fmt.Errorf("read sysdig's output: %w", err)
+	}
+	number, _ := values[fieldTime].(json.Number)
+	ns, err := strconv.ParseInt(number.String(), 10, 64)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read sysdig's output: the event's time: %w", err)
+	}
+	return values, time.Unix(0, ns).UTC(), nil
 }
 
 // cgroupID finds a container's id at the end of a cgroup path, as Docker, containerd, CRI-O and Podman name theirs.
