@@ -64,15 +64,17 @@ func TestDefaultRulesComeBeforeThoseOfTheUser(t *testing.T) {
 	require.NoError(t, err)
 	exe, err = filepath.EvalSymlinks(exe)
 	require.NoError(t, err)
-	bundled := filepath.Join(filepath.Dir(exe), rulesFile)
+	bundled, audit := filepath.Join(filepath.Dir(exe), rulesFile), filepath.Join(filepath.Dir(exe), auditRulesFile)
 	_, err = bundleFlags{Rules: []string{"mine.yaml"}}.rulesPaths()
 	require.ErrorContains(t, err, "find datastaging_rules.yaml beside stagectl")
 
-	require.NoError(t, os.WriteFile(bundled, nil, 0o600))
-	defer os.Remove(bundled)
+	for _, file := range []string{bundled, audit} {
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		defer os.Remove(file)
+	}
 	got, err := bundleFlags{Rules: []string{"mine.yaml", "more.yaml"}}.rulesPaths()
 	require.NoError(t, err)
-	assert.Equal(t, []string{bundled, "mine.yaml", "more.yaml"}, got)
+	assert.Equal(t, []string{bundled, audit, "mine.yaml", "more.yaml"}, got)
 
 	got, err = bundleFlags{Rules: []string{"mine.yaml"}, NoDefaultRules: true}.rulesPaths()
 	require.NoError(t, err)
