@@ -65,7 +65,7 @@ func TestEveryAlertPassesFalcosidekickWhole(t *testing.T) {
 		t.Run(a.Rule, func(t *testing.T) {
 			want := asForwarded(t, a)
 
-			// Every field that has a value is a label; of its name only the dots change.
+			// Every text and number is a label; of its name only the dots change. The annotation has the rest.
 			labels := outputs.alertmanager[a.Rule]
 			require.NotNil(t, labels)
 			wantLabels := map[string]string{
@@ -76,7 +76,7 @@ func TestEveryAlertPassesFalcosidekickWhole(t *testing.T) {
 				name := strings.ReplaceAll(key, ".", "_")
 				assert.NotContains(t, alertmanagerNames, name, "the name is taken")
 				assert.Regexp(t, `^[a-zA-Z_][a-zA-Z0-9_]*$`, name)
-				if value != nil {
+				if _, truth := value.(bool); value != nil && !truth {
 					assert.NotContains(t, wantLabels, name, "two fields have one name")
 					wantLabels[name] = fmt.Sprint(value)
 				}
@@ -121,7 +121,7 @@ func TestTheExampleWakesForWarningsAndKeepsNotices(t *testing.T) {
 	info.Rule, info.Priority = "Below", "Informational"
 	warnings := 0
 	for _, a := range alerts {
-		if a.Priority == "Warning" {
+		if wakes(a) {
 			warnings++
 		}
 	}
@@ -132,7 +132,7 @@ func TestTheExampleWakesForWarningsAndKeepsNotices(t *testing.T) {
 	receiver.send(t, append([]alert.Alert{info}, alerts...)) // the last one has been forwarded, so all before have
 	outputs.wait(t, map[string]int{"alertmanager": warnings, "loki": len(alerts), "elasticsearch": len(alerts), "webhook": len(alerts)})
 	for _, a := range alerts {
-		assert.Equal(t, a.Priority == "Warning", outputs.alertmanager[a.Rule] != nil, a.Rule)
+		assert.Equal(t, wakes(a), outputs.alertmanager[a.Rule] != nil, a.Rule)
 	}
 	for name, got := range map[string]bool{
 		"alertmanager": outputs.alertmanager["Below"] != nil, "loki": outputs.loki["Below"] != nil,
@@ -167,12 +167,20 @@ func TestAFieldIsOneThingInAnIndex(t *testing.T) {
 	}
 }
 
+// severity is Alertmanager's word for an alert's priority.
 func severity(a alert.Alert) string {
-	if a.Priority == "Warning" {
+	switch p, _ := ruleset.ParsePriority(a.Priority); {
+	case p.AtLeast(ruleset.PriorityCritical):
+		return "critical"
+	case p.AtLeast(ruleset.PriorityWarning):
 		return "warning"
+	default:
+		return "information"
 	}
-	return "information"
 }
+
+// wakes tells whether an alert is meant to wake somebody.
+func wakes(a alert.Alert) bool { return severity(a) != "information" }
 
 // asForwarded is what an alert's fields are to be at the other end: the custom fields join them, long strings are cut where
 // the alert as a whole is long, and nothing else changes.
@@ -221,10 +229,12 @@ func alertsBuilt(t *testing.T, rules []ruleset.Rule) (alerts []alert.Alert) {
 			if token.Key == "" {
 				continue
 			}
-			row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(token.Key) + "(?:\\[\\w+\\])?` \\| (uint64|reltime) ").FindSubmatch(readme)
-			if row == nil {
+			switch kind := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(token.Key) + "(?:\\[\\w+\\])?` \\| (\\w+) ").FindSubmatch(readme); {
+			case kind == nil || string(kind[1]) == "string":
 				a.OutputFields[token.Key] = "value of " + token.Key
-			} else {
+			case string(kind[1]) == "bool":
+				a.OutputFields[token.Key] = true
+			default:
 				a.OutputFields[token.Key] = json.Number("1099511627776")
 			}
 		}
@@ -540,8 +550,11 @@ func TestTheExampleSaysWhatBecomesOfEveryKey(t *testing.T) {
 	for _, a := range alertsBuilt(t, shippedRules(t)) {
 		for key, value := range a.OutputFields {
 			kind, indexed, label, few := "text", "text", strings.ReplaceAll(key, ".", "_"), "–"
-			if _, ok := value.(json.Number); ok {
+			switch value.(type) {
+			case json.Number:
 				kind, indexed = "number", "long"
+			case bool:
+				kind, indexed, label = "truth", "boolean", "–"
 			}
 			if key == "baseline.workload" || strings.HasPrefix(key, "k8s.") {
 				few = label
