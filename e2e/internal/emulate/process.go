@@ -49,7 +49,7 @@ exec setpriv --bounding-set=-all --inh-caps=-all sh -ec 'echo $$ >"$1/cgroup.pro
 		p.SetUp = append(p.SetUp, Command{Does: "start " + c.Name, Argv: []string{"sh", "-ec",
 			`mkdir "$2"
 setsid nsenter --net="$1/net" unshare --mount sh -ec "$5" sh "$1" "$2" "$3" "$4" >/dev/null 2>"$1/$4.log" </dev/null & echo $! >"$1/$4.pid"
-for i in 1 2 3 4 5 6 7 8 9 10; do test -e "$1/$4.ready" && test -s "$2/cgroup.procs" && exit 0; sleep 0.2; done; cat "$1/$4.log"; exit 1`,
+for i in 1 2 3 4 5 6 7 8 9 10; do test -e "$1/$4.ready" && grep -q . "$2/cgroup.procs" && exit 0; sleep 0.2; done; cat "$1/$4.log"; exit 1`,
 			"sh", dir, group(c.Name), limit, c.Name, mounts}})
 		all = append(all, group(c.Name))
 	}
