@@ -93,8 +93,8 @@ const (
 	clearLimit = time.Minute
 )
 
-// Run runs the commands in order until one fails or the context ends, and clears up in any case. log gets what is done. What
-// could not be cleared up is told with the command to do it by hand.
+// Run runs the commands in order until one fails or the context ends, and clears up in any case. log gets what is done, and
+// what could not be cleared up with the command to do it by hand.
 func (p Plan) Run(ctx context.Context, log io.Writer) error {
 	for _, c := range p.Fetch {
 		if err := c.run(ctx, log); err != nil {
@@ -125,15 +125,19 @@ func (p Plan) act(ctx context.Context, log io.Writer) error {
 }
 
 func (p Plan) clear(ctx context.Context, log io.Writer) error {
-	var errs []error
+	failed := 0
 	for _, c := range p.Clear {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearLimit)
 		if err := c.run(limited, log); err != nil {
-			errs = append(errs, fmt.Errorf("clear up: %w; by hand: %s", err, c))
+			failed++
+			fmt.Fprintf(log, "  clear up: %v; by hand:\n%s\n", err, c)
 		}
 		cancel()
 	}
-	return errors.Join(errs...)
+	if failed > 0 {
+		return fmt.Errorf("clear up: %d of %d commands failed, see above", failed, len(p.Clear))
+	}
+	return nil
 }
 
 // run runs the command. What it wrote is in the error.

@@ -32,15 +32,17 @@ make_data() {
 	{"send", `# send FROM TO PORT: sends stdin, and waits until all of it was read at the other end
 send() {
   perl -MIO::Socket::INET -e '
-    my ($from, $to, $port) = @ARGV; my ($s, $b);
+    my ($from, $to, $port) = @ARGV; my ($s, $b, $sum);
     for (1..100) {
       $s = IO::Socket::INET->new(LocalAddr => $from, PeerAddr => $to, PeerPort => $port) and last;
       select undef, undef, undef, 0.1;
     }
     $s or die "connect from $from to $to:$port: $@\n";
-    while (sysread STDIN, $b, 65536) {
+    while (my $got = sysread STDIN, $b, 65536) {
+      $sum += $got;
       while (length $b) { my $n = syswrite $s, $b or die "send: $!\n"; substr $b, 0, $n, "" }
     }
+    $sum or die "there was nothing to send\n";
     shutdown $s, 1; sysread $s, $b, 1; $b eq "." or die "the sink did not get it all\n";' "$1" "$2" "$3"
 }`},
 	{"receive", `# receive ADDR PORT COUNT DIR: takes so many connections, each into a file, and ends
