@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -181,7 +182,7 @@ func (s *sidekickByTheBook) forward(a alert.Alert) error {
 			return err
 		}
 		err = post(o.HostPort+"/loki/api/v1/push", map[string]any{"streams": []any{map[string]any{
-			"stream": s.lokiLabels(a), "values": [][2]string{{fmt.Sprint(a.Time.UnixNano()), string(line)}},
+			"stream": s.lokiLabels(a), "values": [][2]string{{strconv.FormatInt(a.Time.UnixNano(), 10), string(line)}},
 		}}})
 		if err != nil {
 			return err

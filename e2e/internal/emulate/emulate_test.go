@@ -242,10 +242,11 @@ func TestEveryThingThatIsMadeIsRemoved(t *testing.T) {
 	for _, technique := range Catalogue(Options{Interval: time.Second}) {
 		for _, s := range technique.Scenes() {
 			p := Open(Podman, Config{Image: "i", Namespace: "n", Limit: time.Minute, Dir: "/tmp"}).Plan(s, "abc")
-			removed := ""
+			var b strings.Builder
 			for _, c := range p.Clear {
-				removed += c.String() + "\n"
+				b.WriteString(c.String() + "\n")
 			}
+			removed := b.String()
 			for _, c := range p.SetUp {
 				switch {
 				case slices.Contains(c.Argv, "run"):
