@@ -127,7 +127,8 @@ func (c emulateCmd) choose() (chosen, left []emulate.Technique, err error) {
 	for _, t := range found {
 		switch {
 		case t.Name == "slow-pieces" && emulate.PiecesTime(c.Interval) > c.Timeout:
-			return nil, nil, fmt.Errorf("slow-pieces takes %s at this --interval: add --timeout %s", emulate.PiecesTime(c.Interval), emulate.PiecesTime(c.Interval)+5*time.Minute)
+			takes := emulate.PiecesTime(c.Interval)
+			return nil, nil, fmt.Errorf("slow-pieces takes %s at this --interval: add --timeout %s", takes, takes+5*time.Minute)
 		case !t.Privileged:
 			chosen = append(chosen, t)
 		case c.Runtime == emulate.Process:

@@ -158,7 +158,10 @@ func TestWhatWasSetUpIsClearedUp(t *testing.T) {
 		{name: "when all went well", setUp: "true", act: ": >$1/acted", acted: true, cleared: true},
 		{name: "when setting up fails", setUp: "echo no room; exit 3", act: ": >$1/acted", want: "sh: exit status 3: no room", cleared: true},
 		{name: "when a step fails", setUp: "true", act: "exit 4", want: "exit status 4", cleared: true},
-		{name: "when it is interrupted", setUp: "true", act: ": >$1/acted; sleep 60 & echo $! >$1/pid; wait", interrupt: true, want: "context canceled", acted: true, cleared: true},
+		{
+			name: "when it is interrupted", setUp: "true", act: ": >$1/acted; sleep 60 & echo $! >$1/pid; wait", interrupt: true,
+			want: "context canceled", acted: true, cleared: true,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -196,7 +199,8 @@ func TestWhatWasSetUpIsClearedUp(t *testing.T) {
 			if tc.interrupt {
 				pid, err := os.ReadFile(filepath.Join(dir, "pid"))
 				require.NoError(t, err)
-				require.Eventually(t, func() bool { return !running(strings.TrimSpace(string(pid))) }, 5*time.Second, 10*time.Millisecond, "what the step started ends with it")
+				require.Eventually(t, func() bool { return !running(strings.TrimSpace(string(pid))) }, 5*time.Second, 10*time.Millisecond,
+					"what the step started ends with it")
 			}
 		})
 	}

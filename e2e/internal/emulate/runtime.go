@@ -233,7 +233,8 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 		}},
 		Clear: []Command{{
 			Does: "delete the namespace",
-			Argv: k.command("delete", "namespace", "--selector", "stagectl/run="+run, "--field-selector", "metadata.name="+namespace, "--ignore-not-found", "--wait=false"),
+			Argv: k.command("delete", "namespace", "--selector", "stagectl/run="+run, "--field-selector", "metadata.name="+namespace,
+				"--ignore-not-found", "--wait=false"),
 		}},
 	}
 	for _, step := range s.Steps {

@@ -171,8 +171,10 @@ func Catalogue(opts Options) []Technique {
 				Steps: []Step{
 					{"job", "make up data", "make_data /srv/customers 4"},
 					{"job", "pack it", "mkdir -p /var/tmp/.p; tar czf /var/tmp/.p/all -C /srv customers"},
-					{"job", "send it in pieces", fmt.Sprintf("n=0; while [ $n -lt %d ]; do\n  dd if=/var/tmp/.p/all bs=%d skip=$n count=1 2>/dev/null | %s; n=$((n+1)); sleep %s\ndone",
-						numPieces, pieceBytes, toOutside, pause)},
+					{"job", "send it in pieces", fmt.Sprintf(`n=0
+while [ $n -lt %d ]; do
+  dd if=/var/tmp/.p/all bs=%d skip=$n count=1 2>/dev/null | %s; n=$((n+1)); sleep %s
+done`, numPieces, pieceBytes, toOutside, pause)},
 				},
 				Expect: []Expected{
 					{Rule: archive, Priority: ruleset.PriorityNotice, Container: "job"},
@@ -181,7 +183,9 @@ func Catalogue(opts Options) []Technique {
 			},
 			Twin: Scene{
 				Name: "metrics", Does: "an agent that sends its figures outside every now and then", Containers: []Container{{Name: "agent"}},
-				Steps: []Step{{"agent", "send figures", "n=0; while [ $n -lt 20 ]; do cat /proc/stat /proc/meminfo | " + toOutside + "; n=$((n+1)); sleep 0.5; done"}},
+				Steps: []Step{
+					{"agent", "send figures", "n=0; while [ $n -lt 20 ]; do cat /proc/stat /proc/meminfo | " + toOutside + "; n=$((n+1)); sleep 0.5; done"},
+				},
 			},
 		},
 		{
@@ -191,7 +195,8 @@ func Catalogue(opts Options) []Technique {
 				Name: "host-path", Containers: []Container{{Name: "debug", Privileged: true}},
 				Steps: []Step{
 					{"debug", "make up data of a node", "make_data " + hostDir + "/etc 12"},
-					{"debug", "pack it in a hidden directory", "mkdir -p " + hostDir + "/var/tmp/.k; tar czf " + hostDir + "/var/tmp/.k/h.tgz -C " + hostDir + " etc"},
+					{"debug", "pack it in a hidden directory",
+						"cd " + hostDir + "; mkdir -p var/tmp/.k; tar czf var/tmp/.k/h.tgz etc"},
 					{"debug", "send the archive out", toOutside + " <" + hostDir + "/var/tmp/.k/h.tgz"},
 				},
 				Expect: []Expected{
