@@ -35,6 +35,7 @@ type cli struct {
 	Report   reportCmd   `cmd:"" help:"Replay captures and write an HTML page of what each container did with data."`
 	Watch    watchCmd    `cmd:"" help:"Show the alerts of a running Falco as they come, or hold them against those that are expected."`
 	Compose  composeCmd  `cmd:"" help:"Write a script as a capture."`
+	Emulate  emulateCmd  `cmd:"" help:"Do what the rules are to detect, and its benign twins, with made-up data in throw-away containers."`
 	Baseline baselineCmd `cmd:"" help:"Show, compare, merge, trim and check baselines."`
 	Lint     lintCmd     `cmd:"" help:"Check rules files for mistakes: what Falco refuses or warns of, and what it takes but should not be written."`
 	Doctor   doctorCmd   `cmd:"" help:"Check an installed Falco: version, configuration, plugin, rules and outputs, and say what to change."`

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
+	"github.com/falco-datastaging/datastaging/e2e/internal/emulate"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 )
 
@@ -23,9 +25,10 @@ func TestMain(m *testing.M) {
 var update = flag.Bool("update", false, "write the expected outputs in the scripts anew")
 
 // TestScripts runs the scripts of testdata/script, which are how people use stagectl. $ROOT is the repository, $PLUGIN the
-// plugin that `make build` built, $ADDR an address to listen at. Scripts that replay begin with [!engine] skip: they need the
-// plugin and an engine, which is downloaded once into the user's cache. Those that need the plugin
-// alone, or with a Falco, begin with [!plugin] or [!falco] skip.
+// plugin that `make build` built, $ADDR an address to listen at, $BARE a PATH with nothing but stagectl. Scripts that replay begin
+// with [!engine] skip: they need the plugin and an engine, which is downloaded once into the user's cache. Those that need the plugin
+// alone, or with a Falco, begin with [!plugin] or [!falco] skip, and those that emulate with [!process] skip: they need root, a
+// network namespace and a control group.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
@@ -33,6 +36,10 @@ func TestScripts(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
 	available := engineAvailable(t, plugin, cache)
+	_, processes := emulate.Choose(emulate.Process)
+	if processes != nil {
+		t.Logf("scripts that emulate are skipped: %v", processes)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
@@ -43,6 +50,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", cache)
 			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
 			env.Setenv("K8SAUDIT_LIB", cmp.Or(os.Getenv("K8SAUDIT_LIB"), filepath.Join(root, "bin", "libauditsource.so")))
+			bare, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // where testscript.Main puts stagectl
+			env.Setenv("BARE", bare)
 			addr, err := freeAddress()
 			env.Setenv("ADDR", addr)
 			return err
@@ -55,8 +64,10 @@ func TestScripts(t *testing.T) {
 			case "plugin", "falco":
 				_, err := os.Stat(plugin)
 				return err == nil && (cond == "plugin" || os.Getenv("FALCO_BIN") != ""), nil
+			case "process":
+				return processes == nil, nil
 			}
-			return false, errors.New("unknown condition: write engine, plugin or falco")
+			return false, errors.New("unknown condition: write engine, plugin, falco or process")
 		},
 	})
 }
