@@ -46,6 +46,12 @@ func TestDocumentsSayWhatTheRuleDoes(t *testing.T) {
 				assert.Contains(t, reached, name, "the strategy names what the rule does not use")
 			}
 			assert.Equal(t, megabytesOf(r.Filter), megabytesIn(strategy), "thresholds, in MiB")
+			for _, n := range countsOf(r.Filter) {
+				assert.Regexp(t, `\b`+strconv.Itoa(n)+`\b`, strategy, "the condition has the threshold")
+			}
+			for _, action := range actionsOf(r.Filter) {
+				assert.Contains(t, strategy, "`"+action+"`", "the condition asks for the action")
+			}
 
 			// Every field of the alert is explained under the name that the output gives it.
 			for _, m := range regexp.MustCompile(`(\w+)=%`).FindAllStringSubmatch(r.Output, -1) {
@@ -70,6 +76,23 @@ func megabytesIn(text string) (out []int) {
 		out = append(out, n)
 	}
 	return distinct(out)
+}
+
+// countsOf returns the thresholds of a filter that are no bytes: numbers of files and peers, and deviations.
+func countsOf(filter string) (out []int) {
+	for _, m := range regexp.MustCompile(`(?:sources|files|peers|deviation)(?:\[\w+\])? >= (\d+)`).FindAllStringSubmatch(filter, -1) {
+		n, _ := strconv.Atoi(m[1])
+		out = append(out, n)
+	}
+	return distinct(out)
+}
+
+// actionsOf returns the actions of audit events that a filter asks for.
+func actionsOf(filter string) (out []string) {
+	for _, m := range regexp.MustCompile(`audit\.action (?:= ([\w-]+)|in \(([^)]*)\))`).FindAllStringSubmatch(filter, -1) {
+		out = append(out, strings.FieldsFunc(m[1]+m[2], func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	return out
 }
 
 func distinct(numbers []int) []int {
@@ -132,7 +155,7 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 	vocabulary := readVocabulary(t)
 	all := readCases(t)
 	word := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-	dotted := regexp.MustCompile(`^(staging|baseline|posture)\.`)
+	dotted := regexp.MustCompile(`^(staging|baseline|posture|audit)\.`)
 	title := regexp.MustCompile(`^(?:io_uring|[A-Z][\w-]+)(?: [A-Za-z]\w*)* [A-Z]\w+$`) // as rules are called
 	hyphens := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
 	for _, r := range rules {
@@ -154,7 +177,7 @@ func TestDocumentsNameOnlyWhatExists(t *testing.T) {
 					assert.True(t, slices.ContainsFunc(rules, func(r ruleset.Rule) bool { return r.Name == name }), "no rule %q", name)
 				case hyphens.MatchString(name):
 					_, ok := all[name]
-					assert.True(t, ok, "no case %q", name)
+					assert.True(t, ok || vocabulary.values[name], "no case or value %q", name)
 				case dotted.MatchString(name):
 					assert.True(t, vocabulary.isField(name) || vocabulary.settings[name], "no field or setting %q", name)
 				case word.MatchString(name):
@@ -252,7 +275,7 @@ type vocabulary struct {
 	definitions map[string]string // macros and lists, with their text
 	fields      map[string]string // README's, with the argument that they take: [w], [key], [metric], [dimension] or none
 	settings    map[string]bool
-	values      map[string]bool // of fields that have few: locations, phases, states
+	values      map[string]bool // of fields that have few: locations, phases, actions
 }
 
 func readVocabulary(t *testing.T) vocabulary {
@@ -280,7 +303,8 @@ func readVocabulary(t *testing.T) vocabulary {
 		v.fields[m[1]] = m[2]
 		// "...: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd"
 		if _, list, ok := strings.Cut(m[3], ": "); ok {
-			for _, value := range regexp.MustCompile(`[a-z]+`).FindAllString(list, -1) {
+			list, _, _ = strings.Cut(list, "; ")
+			for _, value := range regexp.MustCompile(`[a-z]+(?:-[a-z]+)*`).FindAllString(list, -1) {
 				v.values[value] = true
 			}
 		}
@@ -291,7 +315,7 @@ func readVocabulary(t *testing.T) vocabulary {
 	require.NotEmpty(t, v.definitions)
 	require.NotEmpty(t, v.fields)
 	require.NotEmpty(t, v.settings)
-	require.True(t, v.values["hidden"] && v.values["exfiltrate"] && v.values["memfd"])
+	require.True(t, v.values["hidden"] && v.values["exfiltrate"] && v.values["memfd"] && v.values["read-secret"])
 	return v
 }
 

@@ -2,6 +2,8 @@
 package e2e_test
 
 import (
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,18 +35,37 @@ func TestShippedRulesHaveNoFindings(t *testing.T) {
 	}
 }
 
+// sources are the event sources that rules are for.
+var sources = map[string]struct {
+	output []string       // who did it, and where
+	fields *regexp.Regexp // that have values on its events
+}{
+	ruleset.SyscallSource: {
+		output: []string{"baseline.workload", "proc.name", "proc.cmdline", "proc.pname", "user.name"},
+		fields: regexp.MustCompile(`^(staging|baseline|posture|evt|fd|proc|user|container)\.`),
+	},
+	"k8s_audit": {
+		output: []string{"baseline.workload", "baseline.windows", "audit.user", "audit.target"},
+		fields: regexp.MustCompile(`^(audit\.\w+|staging\.(sources|once)|posture\.(sensitive|reasons|root)|` +
+			`baseline\.(workload|status|age|windows|confidence|new))(\[|$)`),
+	},
+}
+
 func TestShippedRules(t *testing.T) {
 	for _, r := range shippedRules(t) {
 		t.Run(r.Name, func(t *testing.T) {
 			assert.True(t, r.Enabled)
-			// Who did it, and where.
-			wanted := map[string][]string{
-				ruleset.SyscallSource: {"baseline.workload", "proc.name", "proc.cmdline", "proc.pname", "user.name"},
-				"k8s_audit":           {"baseline.workload", "audit.user", "audit.target"},
-			}
-			require.Contains(t, wanted, r.Source)
-			for _, want := range wanted[r.Source] {
+			source, ok := sources[r.Source]
+			require.True(t, ok, "source %s", r.Source)
+			for _, want := range source.output {
 				assert.Contains(t, r.Format.Fields(), want)
+			}
+			condition, output := r.Fields()
+			for _, f := range slices.Concat(condition, output) {
+				assert.Regexp(t, source.fields, f.String(), "it has no value on the events of %s", r.Source)
+			}
+			if r.Source != ruleset.SyscallSource {
+				assert.Regexp(t, `^audit\.action (=|in) `, r.Condition, "it asks about every event")
 			}
 
 			// Which workloads to leave out is for users to say.
