@@ -21,7 +21,7 @@ const (
 	Exec               // ran a command in a container
 	Copy               // moved files into or out of a container, as kubectl cp does: a tar on standard input or output
 	Attach             // attached to a process of a container
-	PortForward        // reached a port of a pod through the API server
+	PortForward        // reached a port of a pod through the API server, by port-forward or its proxy
 	ReadSecret         // read one secret or config map
 	ListSecrets        // read them by the list or watch
 	Token              // asked for a token of a service account
@@ -117,7 +117,7 @@ func Parse(data []byte, sensitive []string) (*Event, error) {
 		resource += "/" + d.ObjectRef.Subresource
 	}
 	e.Verb += " " + resource
-	if !d.answered() {
+	if !d.answered() || d.tried() {
 		return e, nil
 	}
 	e.act(&d, resource, sensitive)
@@ -133,9 +133,16 @@ func (d *document) answered() bool {
 	return d.ResponseStatus != nil && d.ResponseStatus.Code < 400
 }
 
+// tried reports whether the request was to change nothing (dryRun).
+func (d *document) tried() bool {
+	_, query, _ := strings.Cut(d.RequestURI, "?")
+	values, _ := url.ParseQuery(query)
+	return values.Get("dryRun") != ""
+}
+
 func (e *Event) act(d *document, resource string, sensitive []string) {
 	switch resource {
-	case "pods/exec", "pods/attach", "pods/portforward":
+	case "pods/exec", "pods/attach", "pods/portforward", "pods/proxy":
 		e.enter(resource, d.RequestURI)
 	case "secrets", "configmaps":
 		switch d.Verb {
@@ -170,7 +177,7 @@ func (e *Event) enter(resource, uri string) {
 	switch resource {
 	case "pods/attach":
 		e.Action = Attach
-	case "pods/portforward":
+	case "pods/portforward", "pods/proxy":
 		e.Action = PortForward
 	default:
 		command := query["command"]

@@ -41,6 +41,8 @@ func TestActions(t *testing.T) {
 		{"a broken query", "create", "/x?command=%zz&command=id", pod + `,"subresource":"exec"`, audit.Exec, "shop/db-0", "id"},
 		{"attaching", "create", "/x?container=db", pod + `,"subresource":"attach"`, audit.Attach, "shop/db-0/db", ""},
 		{"a forwarded port", "create", "/x", pod + `,"subresource":"portforward"`, audit.PortForward, "shop/db-0", ""},
+		{"the proxy of a pod", "get", "/api/v1/namespaces/shop/pods/db-0/proxy/dump", pod + `,"subresource":"proxy"`, audit.PortForward, "shop/db-0", ""},
+		{"a deployment that is only tried", "create", "/x?dryRun=All", pod, audit.Other, "shop/db-0", ""},
 		{"one secret", "get", "/x", `"resource":"secrets","namespace":"shop","name":"tls"`, audit.ReadSecret, "shop/tls", ""},
 		{"all secrets", "list", "/x", `"resource":"secrets"`, audit.ListSecrets, "", ""},
 		{"a token", "create", "/x", `"resource":"serviceaccounts","subresource":"token","namespace":"shop","name":"web"`, audit.Token, "shop/web", ""},
