@@ -299,7 +299,7 @@ func replayForAlerts(rules []ruleset.Rule) (map[string]alert.Alert, error) {
 	}
 	// A case that learns costs most, and alone has the alerts that need a baseline.
 	size := func(c cases.Case) (n int64) {
-		for _, path := range append(slices.Clone(c.Learn), c.Capture) {
+		for _, path := range slices.Concat(c.Learn, c.Captures) {
 			if info, err := os.Stat(path); err == nil {
 				n += info.Size()
 			}
@@ -351,7 +351,7 @@ func replayCase(c cases.Case) ([]alert.Alert, error) {
 	for _, rules := range c.Rules {
 		args = append(args, "--rules", rules)
 	}
-	out, err := stagectl(append(args, c.Capture)...)
+	out, err := stagectl(append(args, c.Captures...)...)
 	if err != nil {
 		return nil, err
 	}

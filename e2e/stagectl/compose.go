@@ -112,6 +112,37 @@ func composed(ctx context.Context, path string) (capture string, clean func(), e
 	return capture, clean, nil
 }
 
+// Met asks about a capture, or the capture of a script.
+func (c composer) Met(ctx context.Context, req engine.Request, conditions []string) ([]bool, error) {
+	path, clean, err := composed(ctx, req.Capture)
+	if err != nil {
+		return nil, err
+	}
+	defer clean()
+	req.Capture = path
+	return c.Engine.Met(ctx, req, conditions)
+}
+
+// Command writes a script's capture first.
+func (c composer) Command(req engine.Request, rule string) (string, error) {
+	if !script.Is(req.Capture) {
+		return c.Engine.Command(req, rule)
+	}
+	path, err := filepath.Abs(req.Capture)
+	if err != nil {
+		return "", err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(os.TempDir(), strings.TrimSuffix(filepath.Base(path), script.Extension)+".scap")
+	req.Capture = path
+	line, err := c.Engine.Command(req, rule)
+	line = strings.ReplaceAll(line, path, out) // which is not there yet, so that an engine would refuse it
+	return engine.ShellWord(exe) + " compose " + engine.ShellWord(path) + " --out " + engine.ShellWord(out) + " && " + line, err
+}
+
 func writeCapture(ctx context.Context, s *script.Script, path string) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -14,9 +14,14 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 )
 
-// engineFlags choose the engine. Every command that replays has them.
+// engineFlags choose one engine.
 type engineFlags struct {
-	Engine          string `enum:"auto,falco,sysdig" default:"auto" help:"Engine to replay with: ${enum}. auto is Falco where one is found, else sysdig from Debian's packages, downloaded once into the user's cache." group:"Engine"`
+	Engine string       `enum:"auto,falco,sysdig" default:"auto" help:"Engine to replay with: ${enum}. auto is Falco where one is found, else sysdig from Debian's packages, downloaded once into the user's cache." group:"Engine"`
+	Source engineSource `embed:""`
+}
+
+// engineSource is where engines come from. Every command that replays has these flags.
+type engineSource struct {
 	FalcoBin        string `env:"FALCO_BIN" placeholder:"FILE" help:"Falco program, 0.42 or later. Default: falco on the PATH." group:"Engine"`
 	FalcoImage      string `env:"FALCO_IMAGE" placeholder:"IMAGE" help:"Falco container image to run with docker or podman instead of a program." group:"Engine"`
 	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
@@ -26,13 +31,18 @@ type engineFlags struct {
 
 // open gives the engine and says on stderr which one it is.
 func (f engineFlags) open(ctx context.Context, con console) (engine.Engine, error) {
+	return f.Source.open(ctx, f.Engine, con)
+}
+
+// open gives the engine of a kind and says on stderr which one it is.
+func (f engineSource) open(ctx context.Context, kind string, con console) (engine.Engine, error) {
 	// Without a home folder there is no cache; only the engine that needs one minds.
 	cache, err := os.UserCacheDir()
 	if err == nil {
 		cache = filepath.Join(cache, "datastaging", "engine")
 	}
 	eng, err := engine.Open(ctx, engine.Options{
-		Kind:            f.Engine,
+		Kind:            kind,
 		FalcoBin:        f.FalcoBin,
 		FalcoImage:      f.FalcoImage,
 		ContainerPlugin: f.ContainerPlugin,

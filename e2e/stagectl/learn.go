@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 )
@@ -61,7 +63,7 @@ func (c learnCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	if err := learn(ctx, eng, plugin, initConfig, c.Captures, c.Out); err != nil {
+	if err := learn(ctx, eng.Replay, plugin, initConfig, c.Captures, c.Out); err != nil {
 		return err
 	}
 	fmt.Fprintf(con.stderr, "baseline: %s\n", c.Out)
@@ -69,8 +71,10 @@ func (c learnCmd) Run(ctx context.Context, con console) error {
 }
 
 // learn replays captures through a plugin that learns and writes the baseline to out, all of it or nothing. A baseline
-// that is at out already is learned on.
-func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig json.RawMessage, captures []string, out string) error {
+// that is at out already is learned on. replay is that of an engine.
+func learn(ctx context.Context, replay func(context.Context, engine.Request) ([]alert.Alert, error), plugin string,
+	initConfig json.RawMessage, captures []string, out string,
+) error {
 	out, err := filepath.Abs(out)
 	if err != nil {
 		return fmt.Errorf("learn: %w", err)
@@ -91,8 +95,8 @@ func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig jso
 	if err := carryOn(out, learned); err != nil {
 		return fmt.Errorf("learn: %w", err)
 	}
-	req := engine.Request{Plugin: plugin}
-	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn", "file": learned, "audit_file": learned}, nil); err != nil {
+	req := engine.Request{Plugin: plugin, State: learned}
+	if req.InitConfig, err = withBaseline(initConfig, map[string]any{"mode": "learn"}, nil); err != nil {
 		return err
 	}
 	for _, req.Capture = range captures {
@@ -101,7 +105,7 @@ func learn(ctx context.Context, eng engine.Engine, plugin string, initConfig jso
 		if isLog, err := auditlog.Is(req.Capture); err == nil && isLog {
 			req.Rules = []string{auditRules}
 		}
-		if _, err := eng.Replay(ctx, req); err != nil {
+		if _, err := replay(ctx, req); err != nil {
 			return err
 		}
 	}
@@ -131,7 +135,9 @@ func carryOn(from, to string) error {
 func withBaseline(initConfig json.RawMessage, set, unless map[string]any) (json.RawMessage, error) {
 	var config, section map[string]any
 	if len(initConfig) > 0 {
-		if err := json.Unmarshal(initConfig, &config); err != nil {
+		dec := json.NewDecoder(bytes.NewReader(initConfig))
+		dec.UseNumber() // numbers keep their digits
+		if err := dec.Decode(&config); err != nil {
 			return nil, fmt.Errorf("read the plugin's configuration: %w", err)
 		}
 	}

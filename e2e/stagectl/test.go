@@ -6,41 +6,28 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/sync/errgroup"
-
-	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/script"
-	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
 // testCmd replays the captures of cases and holds the alerts against those that the cases expect.
 type testCmd struct {
-	Cases    []string `arg:"" optional:"" name:"case" help:"Case files, folders of them, or names of cases in e2e/cases, in which * stands for any text. Default: all of e2e/cases."`
-	Format   string   `enum:"table,json" default:"table" help:"Format of the report: ${enum}."`
-	JUnit    string   `name:"junit" placeholder:"FILE" help:"Write the report as JUnit XML to FILE, too."`
-	Parallel int      `short:"j" placeholder:"N" help:"Cases to run at once. Default: the number of CPUs."`
+	Cases  []string `arg:"" optional:"" name:"case" help:"Case files, folders of them, or names of cases in e2e/cases, in which * stands for any text. Default: all of e2e/cases."`
+	Format string   `enum:"table,json" default:"table" help:"Format of the report: ${enum}. Where GITHUB_ACTIONS is true, annotations go to stderr as well."`
+	JUnit  string   `name:"junit" placeholder:"FILE" help:"Write the report as JUnit XML to FILE, too."`
+	Update string   `enum:"no,diff,write" default:"no" help:"Draft the expect of cases that fail or have none yet: diff prints the change for review, write makes it in the case files."`
 
-	Bundle bundleFlags `embed:""`
-	Engine engineFlags `embed:""`
-}
-
-// Validate is called by kong.
-func (c testCmd) Validate() error {
-	if c.Parallel < 0 {
-		return fmt.Errorf("--parallel=%d: write 1 or more", c.Parallel)
-	}
-	return nil
+	Engine string       `enum:"auto,falco,sysdig,both" default:"auto" help:"Engine to replay with: ${enum}. auto is Falco where one is found, else sysdig from Debian's packages, downloaded once into the user's cache. both runs each case on both and compares what they give." group:"Engine"`
+	Source engineSource `embed:""`
+	Bundle bundleFlags  `embed:""`
+	campaignFlags
 }
 
 // Run runs the cases and reports on stdout. It returns errFindings where a case fails, and another error where one could
@@ -50,25 +37,23 @@ func (c testCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	t := tester{parallel: c.Parallel}
-	if t.parallel == 0 {
-		t.parallel = runtime.GOMAXPROCS(0)
-	}
-	if t.plugin, err = c.Bundle.pluginPath(); err != nil {
-		return err
-	}
-	if t.rules, err = c.Bundle.rulesPaths(); err != nil {
-		return err
-	}
-	if err := checkCases(found, t.rules); err != nil {
-		return err
-	}
-	if t.engine, err = c.Engine.open(ctx, con); err != nil {
-		return err
-	}
-	outcome, err := t.run(ctx, found, con)
+	t, err := c.tester(c.Bundle, con)
 	if err != nil {
 		return err
+	}
+	defer t.close()
+	if err := checkCases(found, t.rules, c.Update != "no"); err != nil {
+		return err
+	}
+	if t.engines, err = c.engines(ctx, con); err != nil {
+		return err
+	}
+	outcome, err := t.run(ctx, found)
+	if err != nil {
+		return err
+	}
+	if c.Update != "no" {
+		return draftCases(con, outcome, t.came, c.Update == "write")
 	}
 	write := report.WriteJSON
 	if c.Format == "table" {
@@ -77,6 +62,12 @@ func (c testCmd) Run(ctx context.Context, con console) error {
 	if err := write(con.stdout, outcome); err != nil {
 		return err
 	}
+	// GitHub reads commands from both streams, so stdout keeps its format.
+	if os.Getenv("GITHUB_ACTIONS") == "true" {
+		if err := report.WriteGitHub(con.stderr, outcome); err != nil {
+			return err
+		}
+	}
 	if c.JUnit != "" {
 		if err := writeJUnit(c.JUnit, outcome); err != nil {
 			return err
@@ -84,12 +75,29 @@ func (c testCmd) Run(ctx context.Context, con console) error {
 	}
 	switch notRun := outcome.Count(report.NotRun); {
 	case notRun > 0:
-		return fmt.Errorf("%d of %d cases could not be run", notRun, len(found))
-	case outcome.Count(report.Failed) > 0:
+		return fmt.Errorf("%d of %d cases could not be run", notRun, len(outcome.Results))
+	case outcome.Failures() > 0:
 		return errFindings
 	default:
 		return nil
 	}
+}
+
+// engines gives the engines to run on.
+func (c testCmd) engines(ctx context.Context, con console) ([]engine.Engine, error) {
+	if c.Engine != "both" {
+		eng, err := c.Source.open(ctx, c.Engine, con)
+		return []engine.Engine{eng}, err
+	}
+	falco, err := c.Source.open(ctx, engine.KindFalco, con)
+	if err != nil {
+		return nil, fmt.Errorf("run both engines: %w", err)
+	}
+	sysdig, err := c.Source.open(ctx, engine.KindSysdig, con)
+	if err != nil {
+		return nil, fmt.Errorf("run both engines: %w", err)
+	}
+	return []engine.Engine{falco, sysdig}, nil
 }
 
 func writeJUnit(path string, r report.Run) error {
@@ -101,15 +109,21 @@ func writeJUnit(path string, r report.Run) error {
 }
 
 // checkCases refuses cases before the first of them runs: a capture that is not the recorded one, a script that is wrong,
-// rules that do not load, expected rules that are not among them.
-func checkCases(found []cases.Case, rules []string) error {
+// rules that do not load, expected rules that are not among them, and unless drafts may be, a case that expects nothing yet.
+func checkCases(found []cases.Case, rules []string, drafts bool) error {
 	var errs []error
 	enabled := map[string][]string{} // names of the rules that can fire, by the case's own rules files, joined
 	for _, c := range found {
-		for _, capture := range append(c.Learn, c.Capture) {
+		for _, capture := range slices.Concat(c.Learn, c.Captures) {
 			if err := checkCapture(capture); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
 			}
+		}
+		if err := refuseBaselineFile(c.InitConfig); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
+		}
+		if err := c.CheckComplete(); err != nil && !drafts {
+			errs = append(errs, err)
 		}
 		key := strings.Join(c.Rules, "\x00")
 		names, ok := enabled[key]
@@ -141,80 +155,37 @@ func checkCapture(path string) error {
 	return cases.VerifyCapture(path)
 }
 
-// tester runs cases on one engine.
-type tester struct {
-	engine   engine.Engine
-	plugin   string   // path of libdatastaging.so
-	rules    []string // rules files of every case, in load order
-	parallel int      // cases that run at once
+// campaignFlags are those of the commands that run many cases.
+type campaignFlags struct {
+	Parallel int  `short:"j" placeholder:"N" help:"Cases to run at once. Default: the number of CPUs."`
+	NoCache  bool `help:"Run every replay, also those whose every input is as it was when they last ran."`
 }
 
-// run replays the cases; the results are in the order of the cases. Where stderr is a terminal it shows how far it is.
-func (t tester) run(ctx context.Context, found []cases.Case, con console) (report.Run, error) {
-	version, err := t.engine.Version(ctx)
-	if err != nil {
-		return report.Run{}, err
+// Validate is called by kong.
+func (f campaignFlags) Validate() error {
+	if f.Parallel < 0 {
+		return fmt.Errorf("--parallel=%d: write 1 or more", f.Parallel)
 	}
-	bar := newBar(con, len(found), "cases")
-	start := time.Now()
-	results := make([]report.Result, len(found))
-	var group errgroup.Group
-	group.SetLimit(t.parallel)
-	for i, c := range found {
-		group.Go(func() error {
-			results[i] = t.runCase(ctx, c)
-			_ = bar.Add(1) // a bar that cannot be drawn is no reason to stop
-			return ctx.Err()
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return report.Run{}, err
-	}
-	return report.Run{Engine: t.engine.Name(), Version: version, Results: results, Elapsed: time.Since(start)}, nil
+	return nil
 }
 
-// newBar shows on stderr, where that is a terminal, how many of something are done.
-func newBar(con console, total int, what string) *progressbar.ProgressBar {
-	return progressbar.NewOptions(total,
-		progressbar.OptionSetWriter(con.stderr),
-		progressbar.OptionSetVisibility(con.stderrTerminal),
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetRenderBlankState(true),
-		progressbar.OptionClearOnFinish(),
-	)
-}
-
-func (t tester) runCase(ctx context.Context, c cases.Case) report.Result {
-	start := time.Now()
-	alerts, err := t.replay(ctx, c)
-	res := report.Result{Case: c, Alerts: len(alerts), Elapsed: time.Since(start), Err: err}
-	if err == nil {
-		res.Verdict = verdict.Compare(c.Expect, alerts)
+// tester makes a tester without engines. The caller closes it.
+func (f campaignFlags) tester(bundle bundleFlags, con console) (*tester, error) {
+	t := &tester{parallel: f.Parallel, con: con}
+	if t.parallel == 0 {
+		t.parallel = runtime.GOMAXPROCS(0)
 	}
-	return res
-}
-
-// replay learns what the case says is normal, if it does, and replays its capture.
-func (t tester) replay(ctx context.Context, c cases.Case) ([]alert.Alert, error) {
-	req := engine.Request{
-		Capture: c.Capture, Plugin: t.plugin, InitConfig: c.InitConfig, Rules: slices.Concat(t.rules, c.Rules),
+	var err error
+	if t.plugin, err = bundle.pluginPath(); err != nil {
+		return nil, err
 	}
-	if len(c.Learn) > 0 {
-		work, err := os.MkdirTemp("", "stagectl-test-")
-		if err != nil {
-			return nil, fmt.Errorf("learn: %w", err)
-		}
-		defer os.RemoveAll(work)
-		baseline := filepath.Join(work, "baseline")
-		if err := learn(ctx, t.engine, t.plugin, c.InitConfig, c.Learn, baseline); err != nil {
-			return nil, err
-		}
-		if req.InitConfig, err = compareWith(baseline, c.InitConfig); err != nil {
+	if t.rules, err = bundle.rulesPaths(); err != nil {
+		return nil, err
+	}
+	if !f.NoCache {
+		if t.cache, err = openCache(con); err != nil {
 			return nil, err
 		}
 	}
-	return t.engine.Replay(ctx, req)
+	return t, nil
 }

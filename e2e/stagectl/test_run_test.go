@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +34,16 @@ type scripted struct {
 func (*scripted) Name() string { return "scripted" }
 
 func (*scripted) Version(context.Context) (string, error) { return "1.0", nil }
+
+func (*scripted) Command(req engine.Request, rule string) (string, error) {
+	return strings.TrimSpace("run " + filepath.Base(req.Capture) + " " + rule), nil
+}
+
+func (*scripted) Met(_ context.Context, _ engine.Request, conditions []string) ([]bool, error) {
+	return make([]bool, len(conditions)), nil
+}
+
+func (*scripted) Fingerprint(context.Context, engine.Request, io.Writer) error { return nil }
 
 func (s *scripted) Replay(ctx context.Context, req engine.Request) ([]alert.Alert, error) {
 	n := s.busy.Add(1)
@@ -102,11 +115,16 @@ func TestCasesAreCheckedBeforeTheFirstRuns(t *testing.T) {
 			`no rule that is loaded and enabled is named "Disabled"`},
 		{"rules that do not load are named with the case", `{name: one, capture: ../a.scap, rules: [../broken.yaml], expect: []}`, "abc",
 			"load the rules of case one: DIR/broken.yaml:1:"},
+		{"a case that expects nothing yet is no test", `{name: one, capture: ../a.scap}`, "abc", "DIR/cases/a.yaml:1:1: no expect: list every alert"},
+		{"each of several captures is looked at", `{name: one, capture: [../own.yaml, ../a.scap], expect: []}`, "abc",
+			"capture DIR/own.yaml is not listed in DIR/SHA256SUMS"},
+		{"a baseline that each process would write", `{name: one, capture: ../a.scap, init_config: {baseline: {file: /b}}, expect: []}`, "abc",
+			"DIR/cases/a.yaml:1:1: the plugin's configuration: baseline.file would be written"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := caseFolder(t, tc.source)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "a.scap"), []byte(tc.capture), 0o600))
-			err := checkCases(findIn(t, dir), []string{filepath.Join(dir, "rules.yaml")})
+			err := checkCases(findIn(t, dir), []string{filepath.Join(dir, "rules.yaml")}, false)
 			if tc.want == "" {
 				require.NoError(t, err)
 				return
@@ -138,8 +156,8 @@ func TestResultsKeepTheOrderOfTheCasesAndTheLimitHolds(t *testing.T) {
 	}}
 	var stderr bytes.Buffer
 	found := findIn(t, dir)
-	tr := tester{engine: eng, plugin: "p.so", rules: []string{"r.yaml"}, parallel: 2}
-	got, err := tr.run(t.Context(), found, console{stderr: &stderr})
+	tr := tester{engines: []engine.Engine{eng}, plugin: "p.so", rules: []string{"r.yaml"}, parallel: 2, con: console{stderr: &stderr}}
+	got, err := tr.run(t.Context(), found)
 	require.NoError(t, err)
 	var statuses []report.Status
 	for i, r := range got.Results {
@@ -147,7 +165,8 @@ func TestResultsKeepTheOrderOfTheCasesAndTheLimitHolds(t *testing.T) {
 		statuses = append(statuses, r.Status())
 	}
 	assert.Equal(t, []report.Status{report.Passed, report.Failed, report.NotRun, report.Passed}, statuses)
-	assert.Equal(t, "scripted", got.Engine)
+	assert.Equal(t, []report.Engine{{Name: "scripted", Version: "1.0"}}, got.Engines)
+	assert.Equal(t, 4, got.Replays)
 	assert.Equal(t, int32(2), eng.most.Load())
 	assert.Equal(t, engine.Request{Capture: filepath.Join(dir, "a.scap"), Plugin: "p.so", Rules: []string{"r.yaml", filepath.Join(dir, "own.yaml")}}, own)
 	assert.Empty(t, stderr.String(), "no progress where there is no terminal")
@@ -157,7 +176,7 @@ func TestProgressIsShownOnATerminalAndClearedAtTheEnd(t *testing.T) {
 	found := findIn(t, caseFolder(t, `{name: one, capture: ../a.scap, expect: []}`))
 	eng := &scripted{replay: func(engine.Request) ([]alert.Alert, error) { return nil, nil }}
 	var stderr bytes.Buffer
-	_, err := tester{engine: eng, parallel: 1}.run(t.Context(), found, console{stderr: &stderr, stderrTerminal: true})
+	_, err := (&tester{engines: []engine.Engine{eng}, parallel: 1, con: console{stderr: &stderr, stderrTerminal: true}}).run(t.Context(), found)
 	require.NoError(t, err)
 	assert.Contains(t, stderr.String(), "0/1")
 	last := stderr.String()[strings.LastIndex(strings.TrimRight(stderr.String(), "\r"), "\r")+1:]
@@ -168,7 +187,7 @@ func TestAnInterruptEndsTheRunWithoutAReport(t *testing.T) {
 	found := findIn(t, caseFolder(t, `{name: one, capture: ../a.scap, expect: []}`))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := tester{engine: &scripted{}, parallel: 1}.run(ctx, found, console{stderr: &bytes.Buffer{}})
+	_, err := (&tester{engines: []engine.Engine{&scripted{}}, parallel: 1, con: console{stderr: &bytes.Buffer{}}}).run(ctx, found)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -177,6 +196,85 @@ func TestJUnitThatCannotBeWrittenIsAnError(t *testing.T) {
 }
 
 func TestANegativeLimitIsRefused(t *testing.T) {
-	require.EqualError(t, testCmd{Parallel: -1}.Validate(), "--parallel=-1: write 1 or more")
-	require.NoError(t, testCmd{}.Validate())
+	require.EqualError(t, campaignFlags{Parallel: -1}.Validate(), "--parallel=-1: write 1 or more")
+	require.NoError(t, campaignFlags{}.Validate())
+}
+
+// carrying is an engine whose state is the list of the captures that were replayed.
+func carrying(t *testing.T, modes *[]string) *scripted {
+	return &scripted{replay: func(req engine.Request) ([]alert.Alert, error) {
+		var config struct{ Baseline struct{ Mode string } }
+		if len(req.InitConfig) > 0 {
+			require.NoError(t, json.Unmarshal(req.InitConfig, &config))
+		}
+		*modes = append(*modes, config.Baseline.Mode)
+		if req.State == "" {
+			return nil, nil
+		}
+		before, err := os.ReadFile(req.State)
+		if err != nil {
+			require.ErrorIs(t, err, fs.ErrNotExist)
+		}
+		require.NoError(t, os.WriteFile(req.State, append(before, filepath.Base(req.Capture)+" "...), 0o600))
+		return []alert.Alert{{Rule: "Egress", Priority: "Warning", OutputFields: map[string]any{"before": string(before)}}}, nil
+	}}
+}
+
+func TestWhatACaptureTeachesIsKnownInTheNext(t *testing.T) {
+	for _, tc := range []struct {
+		name, source  string
+		modes, before []string
+	}{
+		{"one capture has nothing before it", `{name: one, capture: ../a.scap, expect: []}`, []string{""}, nil},
+		{"captures in order, in the plugin's own mode", `{name: one, capture: [../a.scap, ../rules.yaml], expect: []}`,
+			[]string{"", ""}, []string{"", "a.scap "}},
+		{"what was learned first is compared with", `{name: one, learn: [../own.yaml, ../a.scap], capture: ../rules.yaml, expect: []}`,
+			[]string{"learn", "learn", "detect"}, []string{"own.yaml a.scap "}},
+		{"and learned on where the case says so",
+			`{name: one, learn: [../own.yaml], capture: [../a.scap, ../rules.yaml], init_config: {baseline: {mode: both}}, expect: []}`,
+			[]string{"learn", "both", "both"}, []string{"own.yaml ", "own.yaml a.scap "}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var modes []string
+			eng := carrying(t, &modes)
+			tr := tester{engines: []engine.Engine{eng}, parallel: 1, con: console{stderr: io.Discard}}
+			_, err := tr.run(t.Context(), findIn(t, caseFolder(t, tc.source)))
+			require.NoError(t, err)
+			assert.Equal(t, tc.modes, modes)
+			var before []string
+			for i, a := range tr.came[0] {
+				before = append(before, a.OutputFields["before"].(string))
+				assert.Equal(t, i+1, a.Capture)
+			}
+			assert.Equal(t, tc.before, before)
+		})
+	}
+}
+
+func TestAFailureShowsEverythingThatLeadsToIt(t *testing.T) {
+	t.Setenv("TMPDIR", "/var/tmp")
+	for _, tc := range []struct {
+		name, source string
+		want         []string
+	}{
+		{"one capture", `{name: one, capture: ../a.scap, expect: [{rule: Own}]}`, []string{"run a.scap Own"}},
+		{"one that it comes in", `{name: one, capture: [../a.scap, ../own.yaml], expect: [{rule: Own, capture: 1}, {rule: Egress, count: 2}]}`,
+			[]string{"rm -f /var/tmp/stagectl-one.baseline", "run a.scap Own"}},
+		{"what was learned, and the captures before", `{name: one, learn: [../rules.yaml], capture: [../a.scap, ../own.yaml], expect: [{rule: Egress, count: 3}]}`,
+			[]string{"rm -f /var/tmp/stagectl-one.baseline", "run rules.yaml", "run a.scap", "run own.yaml Egress"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			found := findIn(t, caseFolder(t, tc.source))
+			var modes []string
+			t.Setenv("TMPDIR", t.TempDir())
+			tr := tester{engines: []engine.Engine{carrying(t, &modes)}, parallel: 1, con: console{stderr: io.Discard}}
+			got, err := tr.run(t.Context(), found)
+			require.NoError(t, err)
+			require.Equal(t, report.Failed, got.Results[0].Status())
+			t.Setenv("TMPDIR", "/var/tmp")
+			lines, err := tr.commands(tr.engines[0], found[0], got.Results[0].Verdict)
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, lines)
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +48,20 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
 			env.Setenv("PLUGIN", plugin)
-			env.Setenv("XDG_CACHE_HOME", cache)
+			stagectl, err := exec.LookPath("stagectl") // for scripts that set PATH
+			if err != nil {
+				return err
+			}
+			env.Setenv("STAGECTL", stagectl)
+			// Each script has a cache of replays of its own.
+			private := filepath.Join(env.WorkDir, ".cache")
+			if err := os.MkdirAll(filepath.Join(private, "datastaging"), 0o700); err != nil {
+				return err
+			}
+			if err := os.Symlink(filepath.Join(cache, "datastaging", "engine"), filepath.Join(private, "datastaging", "engine")); err != nil {
+				return err
+			}
+			env.Setenv("XDG_CACHE_HOME", private)
 			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
 			env.Setenv("K8SAUDIT_LIB", cmp.Or(os.Getenv("K8SAUDIT_LIB"), filepath.Join(root, "bin", "libauditsource.so")))
 			bare, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // where testscript.Main puts stagectl

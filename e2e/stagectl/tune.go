@@ -145,14 +145,18 @@ func (c tuneCmd) samples(set *ruleset.Set, con console) ([]sample, error) {
 				fmt.Fprintf(con.stderr, "left out: case %s, which has rules of its own\n", one.Name)
 				continue
 			}
-			if isLog, err := auditlog.Is(one.Capture); err == nil && isLog {
+			if len(one.Captures) > 1 {
+				fmt.Fprintf(con.stderr, "left out: case %s, which has several captures\n", one.Name)
+				continue
+			}
+			if isLog, err := auditlog.Is(one.Captures[0]); err == nil && isLog {
 				continue // without system calls
 			}
-			if err := checkCapture(one.Capture); err != nil {
+			if err := checkCapture(one.Captures[0]); err != nil {
 				return nil, fmt.Errorf("%s: %w", one.Pos, err)
 			}
 			samples = append(samples, sample{
-				name: one.Name, attack: one.IsAttack(priorities), capture: one.Capture, learn: one.Learn, initConfig: one.InitConfig,
+				name: one.Name, attack: one.IsAttack(priorities), capture: one.Captures[0], learn: one.Learn, initConfig: one.InitConfig,
 			})
 		}
 	}
@@ -232,7 +236,7 @@ func (t tuner) replay(ctx context.Context, s sample) (*sweep.Capture, error) {
 		}
 		defer os.RemoveAll(work)
 		baseline := filepath.Join(work, "baseline")
-		if err := learn(ctx, t.engine, t.plugin, s.initConfig, s.learn, baseline); err != nil {
+		if err := learn(ctx, t.engine.Replay, t.plugin, s.initConfig, s.learn, baseline); err != nil {
 			return nil, err
 		}
 		if req.InitConfig, err = compareWith(baseline, s.initConfig); err != nil {

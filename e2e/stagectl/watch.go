@@ -271,7 +271,7 @@ func (w *watch) one(r live.Received) error {
 		w.alerts++
 		w.counts[counted{a.Priority, a.Rule}]++
 		if w.tally != nil {
-			w.tally.Add(a)
+			w.tally.Add(verdict.Alert{Alert: a})
 		}
 		if err := w.show(a); err != nil {
 			return fmt.Errorf("print the alerts: %w", err)

@@ -16,23 +16,27 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
-// A Case is one replay and what must come of it.
+// A Case is what is replayed and what must come of it.
 type Case struct {
 	Name        string // unique among the cases of a run
 	Description string
-	Label       Label            // empty where the case does not say; see Case.IsAttack
-	Learn       []string         // captures or scripts that a baseline is learned from first, resolved like Capture; none for no baseline
-	Capture     string           // path of the .scap or .script file, resolved against the case file's folder
-	InitConfig  json.RawMessage  // the plugin's init_config, a JSON object; nil for the defaults
-	Rules       []string         // rules files loaded after the bundle, resolved like Capture
-	Expect      []Expectation    // every alert at NOTICE or above must be met by one of these
-	Pos         ruleset.Position // where the case begins
+	Label       Label    // empty where the case does not say; see Case.IsAttack
+	Learn       []string // captures or scripts that a baseline is learned from first, resolved like Captures; none for no baseline
+	// Captures are the paths of the captures or scripts that are replayed, resolved against the case file's folder. Where there
+	// are several, each begins with the baseline that the one before it left, as on a node that is restarted between them.
+	Captures   []string
+	InitConfig json.RawMessage  // the plugin's init_config, a JSON object; nil for the defaults
+	Rules      []string         // rules files loaded after the bundle, resolved like Captures
+	Expect     []Expectation    // every alert at NOTICE or above must be met by one of these
+	Draft      bool             // it has no expect yet: only for being drafted
+	Pos        ruleset.Position // where the case begins
 }
 
 // An Expectation is one entry of a case's expect list: alerts of one rule that must come.
 type Expectation struct {
 	Rule     string
 	Priority *ruleset.Priority // nil where the case does not care
+	Capture  int               // the one of the case's captures that it comes in, from 1; 0 where the case does not care
 	Count    Count
 	Fields   []Field          // in the order of the file
 	Pos      ruleset.Position // where the entry begins
@@ -63,6 +67,15 @@ func (c Count) String() string {
 	default:
 		return fmt.Sprintf("%d to %d", c.Min, c.Max)
 	}
+}
+
+// CheckComplete refuses a case that says nothing about what must come.
+func (c Case) CheckComplete() error {
+	if !c.Draft {
+		return nil
+	}
+	return fmt.Errorf("%s: no expect: list every alert that must come, write `expect: []` for silence, or have it drafted with "+
+		"stagectl test --update=diff", c.Pos)
 }
 
 // CheckRules tells which expected rules cannot fire, given the names of those that are loaded and enabled. Such an entry

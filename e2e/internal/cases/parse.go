@@ -22,7 +22,7 @@ import (
 
 var (
 	caseKeys  = []string{"name", "description", "label", "learn", "capture", "init_config", "rules", "expect"}
-	alertKeys = []string{"rule", "priority", "count", "fields"}
+	alertKeys = []string{"rule", "priority", "capture", "count", "fields"}
 	boundKeys = []string{"min", "max", "contains", "matches", "one_of"}
 	countKeys = []string{"min", "max"}
 )
@@ -67,7 +67,7 @@ func ParseExpect(file string, source []byte) ([]Expectation, error) {
 	}
 	var expected []Expectation
 	if m, ok := d.mapping(nodes[0], "a case", caseKeys); ok {
-		expected = d.expect(nodes[0], m)
+		expected = d.expect(nodes[0], m, 0)
 	}
 	if len(d.errs) > 0 {
 		return nil, errors.Join(d.errs...)
@@ -158,9 +158,17 @@ func (d *decoder) caseOf(n ast.Node) Case {
 			c.Learn = append(c.Learn, d.path(l, "learn"))
 		}
 	}
-	if v := d.required(n, m, "capture", "write the path of a .scap or .script file, relative to this file"); v != nil {
-		// A list is kept for the replay of several captures one after another.
-		c.Capture = d.path(v, "capture")
+	if v := d.required(n, m, "capture", "write the path of a .scap or .script file, relative to this file, or a list of them"); v != nil {
+		if list, ok := v.(*ast.SequenceNode); !ok {
+			c.Captures = []string{d.path(v, "capture")}
+		} else {
+			if len(list.Values) == 0 {
+				d.refuse(v, "capture is an empty list: write at least one path")
+			}
+			for _, path := range list.Values {
+				c.Captures = append(c.Captures, d.path(path, "capture"))
+			}
+		}
 	}
 	if v := m["init_config"]; v != nil {
 		c.InitConfig = d.initConfig(v)
@@ -171,22 +179,26 @@ func (d *decoder) caseOf(n ast.Node) Case {
 			c.Rules = append(c.Rules, d.path(r, "rules"))
 		}
 	}
-	c.Expect = d.expect(n, m)
+	c.Draft = m["expect"] == nil
+	if !c.Draft {
+		c.Expect = d.expect(n, m, len(c.Captures))
+	}
 	return c
 }
 
-// expect reads the expect key of a case.
-func (d *decoder) expect(n ast.Node, m map[string]ast.Node) (expected []Expectation) {
+// expect reads the expect key of a case that replays so many captures.
+func (d *decoder) expect(n ast.Node, m map[string]ast.Node, captures int) (expected []Expectation) {
 	if v := d.required(n, m, "expect", "list every alert that must come, or write `expect: []` for silence"); v != nil {
 		entries, _ := d.list(v, "expect", "a list of alerts, or [] for silence")
 		for _, e := range entries {
-			expected = append(expected, d.expectation(e))
+			expected = append(expected, d.expectation(e, captures))
 		}
 	}
 	return expected
 }
 
-func (d *decoder) expectation(n ast.Node) Expectation {
+// expectation reads an entry of a case that replays so many captures; 0 where none is replayed.
+func (d *decoder) expectation(n ast.Node, captures int) Expectation {
 	e := Expectation{Pos: d.pos(n), Count: Count{1, 1}}
 	m, ok := d.mapping(n, "an expected alert", alertKeys)
 	if !ok {
@@ -201,6 +213,13 @@ func (d *decoder) expectation(n ast.Node) Expectation {
 			e.Priority = &p
 		} else if s != "" {
 			d.refuse(v, "%v", err)
+		}
+	}
+	if v := m["capture"]; v != nil {
+		before := len(d.errs)
+		e.Capture = d.whole(v, "capture", "which of the case's captures it comes in: 1 for the first")
+		if len(d.errs) == before && captures > 0 && (e.Capture < 1 || e.Capture > captures) {
+			d.refuse(v, "capture %d: write a number from 1 to %d, how many captures the case has", e.Capture, captures)
 		}
 	}
 	if v := m["count"]; v != nil {

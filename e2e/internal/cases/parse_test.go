@@ -55,7 +55,7 @@ expect:
 	c := got[0]
 	assert.Equal(t, "everything", c.Name)
 	assert.Equal(t, "Two lines\nof text.\n", c.Description)
-	assert.Equal(t, filepath.Join(dir, "a.scap"), c.Capture)
+	assert.Equal(t, []string{filepath.Join(dir, "a.scap")}, c.Captures)
 	assert.JSONEq(t, `{"window": "5m", "limits": {"containers": 1000}}`, string(c.InitConfig))
 	assert.Equal(t, []string{filepath.Join(dir, "extra.yaml")}, c.Rules)
 	assert.Equal(t, fmt.Sprintf("%s:2:1", file), c.Pos.String())
@@ -121,8 +121,7 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"a rules file", "- macro: m\n", []string{`FILE:1:1: this is a Falco rules file, not a case file: name it under the rules key of a case`}},
 		{"all that is missing, at once", "description: d\n", []string{
 			`FILE:1:1: no name: write a short name such as local-staging-upload`,
-			`FILE:1:1: no capture: write the path of a .scap or .script file, relative to this file`,
-			"FILE:1:1: no expect: list every alert that must come, or write `expect: []` for silence"}},
+			`FILE:1:1: no capture: write the path of a .scap or .script file, relative to this file, or a list of them`}},
 		{"a name that a shell would expand", "name: a*\ncapture: a.scap\nexpect: []\n",
 			[]string{`FILE:1:7: name "a*": write letters, digits, '-', '_' and '.' only`}},
 		{"a name that is a number", "name: 12\ncapture: a.scap\nexpect: []\n",
@@ -131,7 +130,13 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 			[]string{`FILE:2:10: capture "b.scap": no file DIR/b.scap: write a path relative to this file`}},
 		{"a capture that is a folder", "name: n\ncapture: .\nexpect: []\n",
 			[]string{`FILE:2:10: capture ".": no file DIR: write a path relative to this file`}},
-		{"several captures", "name: n\ncapture: [a.scap]\nexpect: []\n", []string{`FILE:2:10: capture is a list: write one path`}},
+		{"no capture in the list", "name: n\ncapture: []\nexpect: []\n", []string{`FILE:2:10: capture is an empty list: write at least one path`}},
+		{"one of several captures that is not there", "name: n\ncapture: [a.scap, b.scap]\nexpect: []\n",
+			[]string{`FILE:2:19: capture "b.scap": no file DIR/b.scap: write a path relative to this file`}},
+		{"a capture that the case does not have", alert("    capture: 2\n"),
+			[]string{`FILE:5:14: capture 2: write a number from 1 to 1, how many captures the case has`}},
+		{"a capture that is no number", alert("    capture: a.scap\n"),
+			[]string{`FILE:5:14: capture is text: write which of the case's captures it comes in: 1 for the first`}},
 		{"an empty capture", "name: n\ncapture: null\nexpect: []\n",
 			[]string{`FILE:2:10: capture is empty: write text, in quotes where it looks like something else`}},
 		{"a rules file that is not there", head + "rules: [b.yaml]\nexpect: []\n",
@@ -145,7 +150,7 @@ func TestWhatACaseFileMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"an expect that is no list", head + "expect: {rule: R}\n", []string{`FILE:3:9: expect is a mapping: write a list of alerts, or [] for silence`}},
 		{"an empty expect", head + "expect: null\n", []string{`FILE:3:9: expect is empty: write a list of alerts, or [] for silence`}},
 		{"an expected alert that is a name", head + "expect: [R]\n",
-			[]string{`FILE:3:10: an expected alert is text: write a mapping with the keys rule, priority, count, fields`}},
+			[]string{`FILE:3:10: an expected alert is text: write a mapping with the keys rule, priority, capture, count, fields`}},
 		{"an expected alert without a rule", head + "expect:\n  - count: 1\n",
 			[]string{`FILE:4:5: no rule: write the name of the rule that must fire`}},
 		{"a priority that Falco does not have", alert("    priority: HIGH\n"),
@@ -287,4 +292,25 @@ func TestExpectThatCannotBeReadIsRefused(t *testing.T) {
 	}
 	_, err := ReadExpect(filepath.Join(t.TempDir(), "no.yaml"))
 	require.ErrorContains(t, err, "read what is expected: ")
+}
+
+func TestACaseOfSeveralCapturesTellsThemApart(t *testing.T) {
+	dir := folder(t)
+	got, err := Parse(filepath.Join(dir, "case.yaml"), []byte("name: n\ncapture: [a.scap, a.scap]\nexpect: [{rule: R, capture: 2}, {rule: R}]\n"))
+	require.NoError(t, err)
+	capture := filepath.Join(dir, "a.scap")
+	assert.Equal(t, []string{capture, capture}, got[0].Captures)
+	assert.Equal(t, []int{2, 0}, []int{got[0].Expect[0].Capture, got[0].Expect[1].Capture})
+}
+
+func TestACaseWithoutExpectIsADraftAlone(t *testing.T) {
+	file := filepath.Join(folder(t), "case.yaml")
+	got, err := Parse(file, []byte("name: n\ncapture: a.scap\n"))
+	require.NoError(t, err)
+	assert.True(t, got[0].Draft)
+	require.EqualError(t, got[0].CheckComplete(), file+":1:1: no expect: list every alert that must come, write `expect: []` for silence, "+
+		"or have it drafted with stagectl test --update=diff")
+	got, err = Parse(file, []byte("name: n\ncapture: a.scap\nexpect: []\n"))
+	require.NoError(t, err)
+	require.NoError(t, got[0].CheckComplete())
 }

@@ -344,7 +344,7 @@ func TestFalcoReadsAnAuditLogWithItsPluginAndNoDriver(t *testing.T) {
 	file := func(name string) string { return writeFile(t, name, nil) }
 	f := &Falco{path: "/usr/bin/falco", container: file("libcontainer.so"), audit: file("libk8saudit.so")}
 	req := Request{Capture: file("audit.log"), Plugin: file("libdatastaging.so"), Rules: []string{file("1.yaml")}}
-	config, paths, err := f.config(req, auditlog.Source, t.TempDir())
+	config, paths, err := f.config(req, auditlog.Source)
 	require.NoError(t, err)
 	assert.Contains(t, paths, f.audit, "what a container has to see")
 	var c falcoConfig

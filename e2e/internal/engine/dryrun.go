@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"time"
 )
@@ -33,7 +34,8 @@ func DryRun(ctx context.Context, path, config string, options []string, limit ti
 		args = append(args, "-o", o)
 	}
 	f := &Falco{path: path}
-	cmd := f.command(ctx, nil, "", args...)
+	cmd := f.command(ctx, nil, "", "", args...)
+	cmd.Env = callersEnv(os.Environ()) // its configuration may name variables
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()

@@ -6,6 +6,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
@@ -23,6 +24,15 @@ type Engine interface {
 	// are read; the request's rules are not asked. Calls of each for one query come one after the other in event order, those of
 	// different queries may come at once. An error of each ends the replay and is returned.
 	Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error
+	// Met tells for each condition, a whole filter without macros and lists, whether any event of the request's capture meets it.
+	// The request's rules do not count, and its State stays as it is.
+	Met(ctx context.Context, req Request, conditions []string) ([]bool, error)
+	// Command is what to paste into a shell to run one rule of the request, or where rule is empty, to run the plugin alone.
+	// It writes the request's State as a replay does.
+	Command(req Request, rule string) (string, error)
+	// Fingerprint writes everything of the engine that a replay of these rules depends on: the programs that run, and the
+	// rules as the engine reads them.
+	Fingerprint(ctx context.Context, req Request, w io.Writer) error
 }
 
 // Query asks for fields of the events that match a filter.
@@ -45,4 +55,13 @@ type Request struct {
 	Plugin     string          // path of libdatastaging.so
 	InitConfig json.RawMessage // the plugin's init_config, a JSON object; empty for the defaults
 	Rules      []string        // paths of rules files, in load order; those of the capture's event source run
+	// State is the path of the file in which the plugin keeps its baseline from one capture to the next, instead of
+	// InitConfig's baseline.file; empty for none. It need not be there before. It changes only when the capture was
+	// replayed to its end, and not where the plugin's mode is detect.
+	State string
+	// NoText says that nobody reads the alerts' Output: an engine to which it is work leaves it out.
+	NoText bool
+	// Log gets what the engine says that is no alert, such as warnings about rules; nil: the engine's own log, which
+	// says the same thing once.
+	Log io.Writer
 }

@@ -32,6 +32,8 @@ type Falco struct {
 	log       *journal
 	version   string // of Falco
 	libs      string // of falcosecurity/libs
+	engine    string // of its rule engine, what rules require; empty where it does not tell
+	sums      sums
 }
 
 // FalcoOptions is which Falco to use.
@@ -85,6 +87,7 @@ type Release struct {
 	Libs        string `json:"libs_version"`
 	EventSchema string `json:"driver_schema_version"`
 	PluginAPI   string `json:"plugin_api_version"`
+	Engine      string `json:"engine_version_semver"` // of its rule engine, what rules require; empty where it does not tell
 }
 
 // AskRelease asks the Falco of this path its version.
@@ -104,7 +107,7 @@ func (f *Falco) askRelease(ctx context.Context) (Release, error) {
 	if err := os.WriteFile(config, []byte("{\"json_output\": true}\n"), 0o644); err != nil {
 		return Release{}, err
 	}
-	out, err := f.command(ctx, []string{dir}, "", "-c", config, "--version").Output()
+	out, err := f.command(ctx, []string{dir}, "", "", "-c", config, "--version").Output()
 	if err != nil {
 		return Release{}, fmt.Errorf("ask %s its version: %w", f.path, explain(ctx, err))
 	}
@@ -124,7 +127,7 @@ func (f *Falco) askVersion(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.version, f.libs = v.Falco, v.Libs
+	f.version, f.libs, f.engine = v.Falco, v.Libs, v.Engine
 	if old, err := v.IsTooOld(); err != nil {
 		return fmt.Errorf("ask %s its version: %w", f.path, err)
 	} else if old {
@@ -140,6 +143,7 @@ var (
 	libsVersionLine   = regexp.MustCompile(`(?m)^Libs version:\s*(\S+)`)
 	pluginAPILine     = regexp.MustCompile(`(?m)^Plugin API:\s*(\S+)`)
 	schemaVersionLine = regexp.MustCompile(`(?m)^\s*Schema version:\s*(\S+)`)
+	engineLine        = regexp.MustCompile(`(?m)^Engine:\s*(\d+\.\d+\.\d+)`)
 )
 
 // parseRelease reads Falco's answer to --version, a JSON object or lines of text.
@@ -153,7 +157,10 @@ func parseRelease(out []byte) (Release, error) {
 		return v, fmt.Errorf("its answer names no Falco version: %q", bytes.TrimSpace(out[:min(len(out), 200)]))
 	}
 	v.Falco = string(m[1])
-	for into, line := range map[*string]*regexp.Regexp{&v.Libs: libsVersionLine, &v.PluginAPI: pluginAPILine, &v.EventSchema: schemaVersionLine} {
+	lines := map[*string]*regexp.Regexp{
+		&v.Libs: libsVersionLine, &v.PluginAPI: pluginAPILine, &v.EventSchema: schemaVersionLine, &v.Engine: engineLine,
+	}
+	for into, line := range lines {
 		if m := line.FindSubmatch(out); m != nil {
 			*into = string(m[1])
 		}
@@ -217,12 +224,15 @@ func (f *Falco) Version(context.Context) (string, error) {
 // Replay runs Falco over the capture with nothing but the request's plugin and rules. A capture that is cut off gives the
 // alerts of its good part and the *capture.Error.
 func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	in, err := open(ctx, req.Capture, f.libs, f.audit, f.log)
+	in, err := open(ctx, req, f.libs, f.audit, f.log)
 	if err != nil {
 		return nil, err
 	}
 	defer in.clean()
 	req.Capture = in.path
+	if err := f.checkEngine(req.Rules); err != nil {
+		return nil, err
+	}
 	var alerts []alert.Alert
 	err = f.run(ctx, req, in, func(a alert.Alert) error {
 		alerts = append(alerts, a)
@@ -237,7 +247,7 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 
 // Ask runs Falco over the capture with one rule for each query.
 func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
-	in, err := open(ctx, req.Capture, f.libs, f.audit, f.log)
+	in, err := open(ctx, req, f.libs, f.audit, f.log)
 	if err != nil {
 		return err
 	}
@@ -259,6 +269,9 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 		return err
 	}
 	req.Capture, req.Rules = in.path, []string{path}
+	if req, err = borrowing(req, dir); err != nil {
+		return err
+	}
 	err = f.run(ctx, req, in, func(a alert.Alert) error {
 		query, err := strconv.Atoi(a.Rule)
 		if err != nil {
@@ -304,7 +317,16 @@ func (f *Falco) run(ctx context.Context, req Request, in input, each func(alert.
 		return err
 	}
 	defer os.RemoveAll(dir)
-	config, mounts, err := f.config(req, in.source, dir)
+	st, err := openState(req)
+	if err != nil {
+		return err
+	}
+	defer st.clean()
+	var copied string
+	if req.InitConfig, copied, err = st.give(req.InitConfig); err != nil {
+		return err
+	}
+	config, mounts, err := f.config(req, in.source)
 	if err != nil {
 		return err
 	}
@@ -314,11 +336,7 @@ func (f *Falco) run(ctx context.Context, req Request, in input, each func(alert.
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := []string{"-c", path}
-	if in.source != ruleset.SyscallSource {
-		args = append(args, "--enable-source", in.source) // without the others, which are live ones that never end
-	}
-	cmd := f.command(running, append(mounts, dir), in.hostname, args...)
+	cmd := f.command(running, append(mounts, dir), st.dir, in.hostname, append([]string{"-c", path}, sourceArgs(in.source)...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -341,7 +359,33 @@ func (f *Falco) run(ctx context.Context, req Request, in input, each func(alert.
 	case err != nil:
 		return fmt.Errorf("run Falco: %w\n%s", err, brief(readable(stderr.String())))
 	}
-	f.log.say(readable(stderr.String()))
+	f.log.tell(req, readable(stderr.String()))
+	if in.cut != nil {
+		return nil
+	}
+	st.keep(copied)
+	return st.commit()
+}
+
+// sourceArgs are the arguments that leave out all other event sources, which are live ones that never end.
+func sourceArgs(source string) []string {
+	if source == ruleset.SyscallSource {
+		return nil
+	}
+	return []string{"--enable-source", source}
+}
+
+// checkEngine holds what the rules require of the engine against what Falco says of itself. Rules that we cannot read are
+// Falco's to judge.
+func (f *Falco) checkEngine(rules []string) error {
+	version, err := ruleset.ParseVersion(f.engine)
+	if err != nil {
+		return nil //nolint:nilerr // it does not tell
+	}
+	set, _ := ruleset.Load(rules...)
+	if err := set.CheckEngine(version); err != nil {
+		return fmt.Errorf("run Falco %s: %w", f.version, err)
+	}
 	return nil
 }
 
@@ -352,6 +396,7 @@ var logTime = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}: 
 // and what it dropped.
 var live = []string{
 	"Loaded rules match syscalls that are not activated",
+	"[libs]: Cannot read host init process proc root", // see replayEnv
 	"If syscalls in rules include high volume syscalls",
 	"Syscall event drop monitoring:",
 	"   - event drop detected: 0",
@@ -402,14 +447,15 @@ func readAlerts(r io.Reader, each func(alert.Alert) error) error {
 	}
 }
 
-// command is Falco with arguments, in the container image if there is one. paths are what it reads.
-func (f *Falco) command(ctx context.Context, paths []string, hostname string, args ...string) *exec.Cmd {
+// command is Falco with arguments, in the container image if there is one. paths are what it reads, state is the folder that
+// it writes to, empty for none.
+func (f *Falco) command(ctx context.Context, paths []string, state, hostname string, args ...string) *exec.Cmd {
 	env := engineEnv(os.Environ())
 	if hostname != "" {
 		env = append(env, "FALCO_HOSTNAME="+hostname) // what Falco puts into alerts
 	}
 	if f.image != "" {
-		args = f.imageArgs(paths, hostname, args)
+		args = f.imageArgs(paths, state, hostname, args)
 	}
 	cmd := exec.CommandContext(ctx, f.path, args...)
 	cmd.Env = env
@@ -419,11 +465,17 @@ func (f *Falco) command(ctx context.Context, paths []string, hostname string, ar
 	return cmd
 }
 
-// imageArgs are docker's arguments: every path lies at its own place in the container, read-only.
-func (f *Falco) imageArgs(paths []string, hostname string, args []string) []string {
-	run := []string{"run", "--rm", "--network=none", "--entrypoint=falco", "--env=TZ=UTC", "--env=FALCO_HOSTNAME=" + hostname}
+// imageArgs are docker's arguments: every path lies at its own place in the container, read-only but for the state.
+func (f *Falco) imageArgs(paths []string, state, hostname string, args []string) []string {
+	run := []string{"run", "--rm", "--network=none", "--entrypoint=falco"}
+	for _, v := range append(slices.Clone(replayEnv), "FALCO_HOSTNAME="+hostname) {
+		run = append(run, "--env="+v)
+	}
 	for _, path := range paths {
 		run = append(run, "--mount=type=bind,readonly,source="+path+",target="+path)
+	}
+	if state != "" {
+		run = append(run, "--mount=type=bind,source="+state+",target="+state)
 	}
 	return append(append(run, f.image), args...)
 }
@@ -494,8 +546,8 @@ var containerFields = []string{
 }
 
 // config writes falco.yaml, as JSON, which YAML includes, and gives the files that it names. source is the event source of
-// the request's capture; dir is a private folder.
-func (f *Falco) config(req Request, source, dir string) (config []byte, paths []string, err error) {
+// the request's capture.
+func (f *Falco) config(req Request, source string) (config []byte, paths []string, err error) {
 	c := falcoConfig{
 		ConfigFiles:    []string{},
 		LoadPlugins:    []string{},
@@ -548,7 +600,7 @@ func (f *Falco) config(req Request, source, dir string) (config []byte, paths []
 				return nil, nil, err
 			}
 		}
-		init, err := containerConfig(filepath.Join(dir, "none.sock"))
+		init, err := containerConfig(filepath.Join(nowhere, "none.sock"))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -609,4 +661,69 @@ func containerConfig(socket string) (string, error) {
 	}
 	init, err := json.Marshal(map[string]any{"engines": runtimes})
 	return string(init), err
+}
+
+// Command writes the configuration of the replay into a temporary file and runs Falco with it. Falco runs all rules at
+// once, whichever is asked for; where none is, their alerts are not shown.
+func (f *Falco) Command(req Request, rule string) (string, error) {
+	state := ""
+	var err error
+	if req.State != "" {
+		state = filepath.Dir(req.State)
+		if req.InitConfig, err = withBaselineFile(req.InitConfig, req.State); err != nil {
+			return "", err
+		}
+	}
+	if err := refuseAudit(req); err != nil {
+		return "", err
+	}
+	config, paths, err := f.config(req, ruleset.SyscallSource)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(os.TempDir(), "stagectl-falco.yaml")
+	args := []string{"-c", file}
+	if f.image != "" {
+		args = f.imageArgs(append(paths, file), state, "", args)
+	}
+	line := shellLine(nil, "printf", `%s\n`, string(config)) + " > " + ShellWord(file) + " && " +
+		shellLine(replayEnv, append([]string{f.path}, args...)...)
+	if rule == "" {
+		line += " > /dev/null"
+	}
+	return line, nil
+}
+
+// Fingerprint writes the versions that Falco tells, the content of the program and of its plugins, and the rules files as they
+// are, since Falco expands them itself. Of a program that is a script it cannot see what the script starts; the versions stand for it.
+func (f *Falco) Fingerprint(ctx context.Context, req Request, w io.Writer) error {
+	fmt.Fprintf(w, "%q %q %q %q %q\n", f.version, f.libs, f.engine, f.container, f.audit)
+	if f.image != "" {
+		out, err := exec.CommandContext(ctx, f.path, "image", "inspect", "--format", "{{.Id}}", f.image).Output()
+		if err != nil {
+			return fmt.Errorf("identify the image %s: %w", f.image, explain(ctx, err))
+		}
+		fmt.Fprintf(w, "image %s\n", bytes.TrimSpace(out))
+	} else if err := f.sums.write(w, f.path); err != nil {
+		return err
+	}
+	if f.image == "" { // else they lie in the image
+		for _, plugin := range []string{f.container, f.audit} {
+			if err := f.sums.write(w, plugin); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range req.Rules {
+		names, err := ruleset.Files(path)
+		if err != nil {
+			return fmt.Errorf("read rules: %w", err)
+		}
+		for _, name := range names {
+			if err := f.sums.write(w, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -22,13 +22,13 @@ func TestFalcoVersionsAreReadInBothForms(t *testing.T) {
 	}{
 		{
 			"JSON of 0.44",
-			`{"default_driver_version":"10.2.0+driver","falco_version":"0.44.1","libs_version":"0.25.4","plugin_api_version":"3.12.0"}` + "\n",
-			Release{Falco: "0.44.1", Libs: "0.25.4", PluginAPI: "3.12.0"},
+			`{"default_driver_version":"10.2.0+driver","engine_version_semver":"0.62.0","falco_version":"0.44.1","libs_version":"0.25.4","plugin_api_version":"3.12.0"}` + "\n",
+			Release{Falco: "0.44.1", Libs: "0.25.4", PluginAPI: "3.12.0", Engine: "0.62.0"},
 		},
 		{
 			"text",
-			"Mon Jan  1 00:00:00 2026: Falco initialized\nFalco version: 0.42.0 (x86_64)\nLibs version:  0.22.1\nPlugin API:    3.11.0\nDriver:\n  Schema version: 4.0.0\n",
-			Release{"0.42.0", "0.22.1", "4.0.0", "3.11.0"},
+			"Mon Jan  1 00:00:00 2026: Falco initialized\nFalco version: 0.42.0 (x86_64)\nLibs version:  0.22.1\nPlugin API:    3.11.0\nEngine:        0.57.0\nDriver:\n  Schema version: 4.0.0\n",
+			Release{"0.42.0", "0.22.1", "4.0.0", "3.11.0", "0.57.0"},
 		},
 		{"text of an old Falco", "Falco version: 0.32.0\n", Release{Falco: "0.32.0"}},
 	} {
@@ -70,7 +70,7 @@ func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 		Rules:      []string{file("1.yaml"), file("2.yaml")},
 	}
 	f := &Falco{path: "/usr/bin/falco", container: file("libcontainer.so")}
-	config, paths, err := f.config(req, ruleset.SyscallSource, dir)
+	config, paths, err := f.config(req, ruleset.SyscallSource)
 	require.NoError(t, err)
 	assert.Equal(t, []string{req.Capture, req.Rules[0], req.Rules[1], f.container, req.Plugin}, paths, "what a container has to see")
 
@@ -95,19 +95,21 @@ func TestFalcoConfigurationIsAllThereIs(t *testing.T) {
 }
 
 func TestFalcoGetsNoPathThatItWouldChangeOrPassOver(t *testing.T) {
-	_, _, err := new(Falco).config(Request{Capture: "/c/${HOME}.scap"}, ruleset.SyscallSource, t.TempDir())
+	_, _, err := new(Falco).config(Request{Capture: "/c/${HOME}.scap"}, ruleset.SyscallSource)
 	assert.ErrorContains(t, err, "rename it")
-	_, _, err = new(Falco).config(Request{Capture: coreRules, Rules: []string{"no.yaml"}}, ruleset.SyscallSource, t.TempDir())
+	_, _, err = new(Falco).config(Request{Capture: coreRules, Rules: []string{"no.yaml"}}, ruleset.SyscallSource)
 	assert.ErrorContains(t, err, "no.yaml: no such file")
 }
 
 func TestFalcoImageSeesWhatItReadsAndNothingElse(t *testing.T) {
 	f := &Falco{path: "/usr/bin/docker", image: "example/falco:0.44.1"}
-	cmd := f.command(context.Background(), []string{"/c/a.scap", "/tmp/x"}, "node-1", "-c", "/tmp/x/falco.yaml")
+	cmd := f.command(context.Background(), []string{"/c/a.scap", "/tmp/x"}, "/tmp/state", "node-1", "-c", "/tmp/x/falco.yaml")
 	assert.Equal(t, []string{
-		"/usr/bin/docker", "run", "--rm", "--network=none", "--entrypoint=falco", "--env=TZ=UTC", "--env=FALCO_HOSTNAME=node-1",
+		"/usr/bin/docker", "run", "--rm", "--network=none", "--entrypoint=falco",
+		"--env=TZ=UTC", "--env=HOST_ROOT=/nonexistent", "--env=FALCO_HOSTNAME=node-1",
 		"--mount=type=bind,readonly,source=/c/a.scap,target=/c/a.scap",
 		"--mount=type=bind,readonly,source=/tmp/x,target=/tmp/x",
+		"--mount=type=bind,source=/tmp/state,target=/tmp/state",
 		"example/falco:0.44.1", "-c", "/tmp/x/falco.yaml",
 	}, cmd.Args)
 }

@@ -32,3 +32,12 @@ func (j *journal) say(text string) {
 	j.said[text] = true
 	fmt.Fprint(j.w, text)
 }
+
+// tell writes a text to the request's own log, or says it in the journal where the request has none.
+func (j *journal) tell(req Request, text string) {
+	if req.Log == nil {
+		j.say(text)
+	} else if text != "" {
+		fmt.Fprint(req.Log, text)
+	}
+}

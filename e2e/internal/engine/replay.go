@@ -32,13 +32,14 @@ type input struct {
 	clean    func()
 }
 
-// open looks through the capture for an engine of these libs, which reads audit logs with the plugin auditPlugin. A capture
+// open looks through a request's capture for an engine of these libs, which reads audit logs with the plugin auditPlugin. A capture
 // that is cut off is no reason not to replay it. The engine gets only its good part then: engines end at the cut in different
 // ways, one of them silently.
-func open(ctx context.Context, path, libs, auditPlugin string, log *journal) (input, error) {
+func open(ctx context.Context, req Request, libs, auditPlugin string, log *journal) (input, error) {
+	path := req.Capture
 	// What cannot be read is told by capture.Check.
 	if isLog, err := auditlog.Is(path); err == nil && isLog {
-		return openAudit(ctx, path, auditPlugin, log.say)
+		return openAudit(ctx, path, auditPlugin, func(text string) { log.tell(req, text) })
 	}
 	sum, err := capture.Check(ctx, path, capture.LimitsOf(libs))
 	in := input{path: path, source: ruleset.SyscallSource, hostname: hostname(sum), clean: func() {}}
@@ -93,47 +94,81 @@ func sortByEvent(alerts []alert.Alert) {
 	})
 }
 
-// engineEnv is the environment of an engine: the caller's, in UTC, without what changes which libraries it loads.
+// engineEnv is the environment of an engine: of the caller's, only what programs and container runtimes are found with. A
+// replay gives the same on every machine: times are in UTC, and libsinsp looks for users that the capture does not name in
+// a folder that is not there, instead of in this machine's /etc/passwd and in the roots of its processes.
 func engineEnv(env []string) []string {
+	kept := slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return !slices.Contains(inherited, name) && !strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "CONTAINER_")
+	})
+	return append(kept, replayEnv...)
+}
+
+// callersEnv is the environment of an engine that runs as people run theirs: the caller's, in UTC, without what changes which
+// libraries it loads.
+func callersEnv(env []string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "LD_") })
 	return append(env, "TZ=UTC")
 }
 
-// pluginArg gives sysdig's arguments for a plugin and its init_config, none for none. clean removes what they need.
-func pluginArg(library string, initConfig json.RawMessage) (args []string, clean func(), err error) {
-	clean = func() {}
+var (
+	inherited = []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"}
+	replayEnv = []string{"TZ=UTC", "HOST_ROOT=" + nowhere}
+)
+
+// nowhere is a folder that is on no machine, by Debian's policy.
+const nowhere = "/nonexistent"
+
+// plugin is a library as sysdig's option -H takes it.
+type plugin struct {
+	path  string // without a colon, which would end it; empty for none
+	clean func()
+}
+
+// openPlugin finds a plugin's library, or nothing where there is no path. clean removes what it needs.
+func openPlugin(library string) (plugin, error) {
+	p := plugin{clean: func() {}}
 	if library == "" {
-		return nil, clean, nil
+		return p, nil
 	}
 	path, err := filepath.Abs(library)
 	if err != nil {
-		return nil, clean, fmt.Errorf("find the plugin: %w", err)
+		return p, fmt.Errorf("find the plugin: %w", err)
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, clean, fmt.Errorf("find the plugin: %w", err)
+		return p, fmt.Errorf("find the plugin: %w", err)
 	}
 	if strings.Contains(path, ":") {
-		// The first colon ends the path.
 		dir, err := os.MkdirTemp("", "datastaging-")
 		if err != nil {
-			return nil, clean, err
+			return p, err
 		}
-		clean = func() { os.RemoveAll(dir) }
+		p.clean = func() { os.RemoveAll(dir) }
 		link := filepath.Join(dir, "plugin.so")
 		if err := os.Symlink(path, link); err != nil {
-			clean()
-			return nil, clean, err
+			p.clean()
+			return p, err
 		}
 		path = link
 	}
+	p.path = path
+	return p, nil
+}
+
+// args are sysdig's arguments for the plugin with an init_config.
+func (p plugin) args(initConfig json.RawMessage) ([]string, error) {
+	if p.path == "" {
+		return nil, nil
+	}
+	arg := p.path
 	if len(initConfig) > 0 {
-		path += ":" + string(initConfig)
+		arg += ":" + string(initConfig)
 	}
-	if len(path) > maxArg {
-		clean()
-		return nil, clean, fmt.Errorf("pass the plugin its configuration: it is %d bytes long, and sysdig takes %d", len(path), maxArg)
+	if len(arg) > maxArg {
+		return nil, fmt.Errorf("pass the plugin its configuration: it is %d bytes long, and sysdig takes %d", len(arg), maxArg)
 	}
-	return []string{"-H", path}, clean, nil
+	return []string{"-H", arg}, nil
 }
 
 // explain adds what a failed program wrote to its standard error, and turns the kill of a cancelled context into the

@@ -87,6 +87,20 @@ func TestSysdigRunsEveryRuleAndSortsAlertsByEvent(t *testing.T) {
 	assert.Equal(t, map[string]int{"Staging Write": 25, "Large Read by tar": 2998, "Any Write": 31}, count)
 }
 
+func TestAlertsThatNobodyReadsHaveTheSameFields(t *testing.T) {
+	eng := realSysdig(t)
+	req := Request{Capture: staging, Rules: []string{coreRules}}
+	want, err := eng.Replay(context.Background(), req)
+	require.NoError(t, err)
+	req.NoText = true
+	got, err := eng.Replay(context.Background(), req)
+	require.NoError(t, err)
+	for i := range want {
+		want[i].Output = ""
+	}
+	assert.Equal(t, want, got)
+}
+
 // falco_alerts.jsonl holds the first alert of each rule as Falco 0.44.1 printed it.
 func TestSysdigsAlertsAreThoseThatFalcoPrinted(t *testing.T) {
 	golden, err := os.ReadFile("testdata/falco_alerts.jsonl")
@@ -263,9 +277,18 @@ func TestContainerIDIsThatOfTheRuntimesCgroup(t *testing.T) {
 	}
 }
 
-func TestEngineEnvironmentIsInUTCWithTheMachinesLibrariesLeftOut(t *testing.T) {
+func TestEngineEnvironmentSaysNothingOfTheMachine(t *testing.T) {
+	env := []string{
+		"PATH=/bin", "LD_PRELOAD=/x.so", "TZ=Asia/Tokyo", "HOST_ROOT=/host", "FALCO_FRONTEND=x", "DOCKER_HOST=tcp://x", "LANG=de_DE",
+	}
+	assert.Equal(t, []string{"PATH=/bin", "DOCKER_HOST=tcp://x", "TZ=UTC", "HOST_ROOT=/nonexistent"}, engineEnv(env))
+	assert.Len(t, env, 7, "the caller's stays as it is")
+	assert.NoDirExists(t, nowhere)
+}
+
+func TestEngineThatRunsAsPeopleRunTheirsHasTheirEnvironment(t *testing.T) {
 	env := []string{"PATH=/bin", "LD_PRELOAD=/x.so", "TZ=Asia/Tokyo", "LD_LIBRARY_PATH=/lib"}
-	assert.Equal(t, []string{"PATH=/bin", "TZ=Asia/Tokyo", "TZ=UTC"}, engineEnv(env), "the last one counts")
+	assert.Equal(t, []string{"PATH=/bin", "TZ=Asia/Tokyo", "TZ=UTC"}, callersEnv(env), "the last one counts")
 	assert.Len(t, env, 4, "the caller's stays as it is")
 }
 
@@ -275,7 +298,9 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 	library := filepath.Join(dir, "lib.so")
 	require.NoError(t, os.WriteFile(library, []byte("library"), 0o600))
 
-	args, clean, err := pluginArg(library, json.RawMessage(`{"a": "b:c"}`))
+	p, err := openPlugin(library)
+	require.NoError(t, err)
+	args, err := p.args(json.RawMessage(`{"a": "b:c"}`))
 	require.NoError(t, err)
 	require.Len(t, args, 2)
 	path, config, _ := bytes.Cut([]byte(args[1]), []byte(":"))
@@ -283,10 +308,10 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 	content, err := os.ReadFile(string(path))
 	require.NoError(t, err)
 	assert.Equal(t, "library", string(content))
-	clean()
+	p.clean()
 	assert.NoFileExists(t, string(path))
 
-	args, _, err = pluginArg("", nil)
+	args, err = plugin{}.args(json.RawMessage(`{}`))
 	require.NoError(t, err)
 	assert.Empty(t, args)
 }

@@ -36,6 +36,7 @@ type Sysdig struct {
 	version string   // of sysdig
 	libs    string   // of falcosecurity/libs
 	audit   string   // path of the plugin that reads audit logs; empty for none
+	sums    sums
 	log     *journal
 	slots   chan struct{} // one for each process that may run at once, whatever the number of replays
 }
@@ -104,7 +105,7 @@ func (s *Sysdig) Version(context.Context) (string, error) {
 // Replay screens the capture with the conditions of all rules at once, and where anything matches, runs each rule.
 // A capture that is cut off gives the alerts of its good part and the *capture.Error.
 func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
-	in, err := open(ctx, req.Capture, s.libs, s.audit, s.log)
+	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -114,29 +115,14 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 		return nil, err
 	}
 	for _, w := range set.Warnings {
-		s.log.say(w.String() + "\n")
+		s.log.tell(req, w.String()+"\n")
 	}
-	var rules []ruleset.Rule
-	for _, r := range set.Rules() {
-		if r.Enabled && r.Source == in.source {
-			rules = append(rules, r)
-		}
-	}
-	plugin, clean, err := pluginArg(req.Plugin, req.InitConfig)
+	rules := runnable(set, in.source)
+	replay, err := s.start(in, req)
 	if err != nil {
 		return nil, err
 	}
-	defer clean()
-	replay := &sysdigReplay{Sysdig: s, input: in, plugins: plugin, read: []string{"-r", in.path}}
-	if in.source != ruleset.SyscallSource {
-		source, clean, err := pluginArg(s.audit, nil)
-		if err != nil {
-			return nil, err
-		}
-		defer clean()
-		replay.plugins = append(replay.plugins, source...)
-		replay.read = []string{"-I", pluginName(s.audit) + ":" + in.path}
-	}
+	defer replay.clean()
 	if err := replay.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -149,19 +135,24 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 			return nil, err
 		}
 		if !hit {
-			return nil, in.cut
+			return nil, replay.end()
 		}
 	}
 	alerts, err := replay.run(ctx, rules)
 	if err != nil {
 		return nil, err
 	}
-	return alerts, in.cut
+	return alerts, replay.end()
+}
+
+// runnable are the rules of a set that can fire on events of a source.
+func runnable(set *ruleset.Set, source string) []ruleset.Rule {
+	return slices.DeleteFunc(set.Rules(), func(r ruleset.Rule) bool { return !r.Enabled || r.Source != source })
 }
 
 // Ask runs one pass for each query, as many at once as there are processors.
 func (s *Sysdig) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
-	in, err := open(ctx, req.Capture, s.libs, s.audit, s.log)
+	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
 		return err
 	}
@@ -169,12 +160,11 @@ func (s *Sysdig) Ask(ctx context.Context, req Request, queries []Query, each fun
 	if err := in.isSyscalls(); err != nil {
 		return err
 	}
-	plugin, clean, err := pluginArg(req.Plugin, req.InitConfig)
+	replay, err := s.start(in, req)
 	if err != nil {
 		return err
 	}
-	defer clean()
-	replay := &sysdigReplay{Sysdig: s, input: in, plugins: plugin, read: []string{"-r", in.path}}
+	defer replay.clean()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, q := range queries {
@@ -226,8 +216,58 @@ func queryFormat(fields []string) string { return "%" + strings.Join(fields, " %
 type sysdigReplay struct {
 	*Sysdig
 	input
-	plugins []string // -H and its argument, for each plugin
-	read    []string // the option that names the capture
+	plugin     plugin
+	initConfig json.RawMessage // of the plugin
+	reader     plugin          // that reads the capture, where it is an audit log
+	read       []string        // the option that names the capture
+	state      *state
+	noText     bool
+}
+
+// start makes a replay ready to run passes. The caller cleans up after it, and closes the input.
+func (s *Sysdig) start(in input, req Request) (*sysdigReplay, error) {
+	r := &sysdigReplay{
+		Sysdig: s, input: in, initConfig: req.InitConfig, noText: req.NoText, read: []string{"-r", in.path},
+		plugin: plugin{clean: func() {}}, reader: plugin{clean: func() {}}, state: &state{},
+	}
+	err := r.open(req)
+	if err != nil {
+		r.clean()
+		return nil, err
+	}
+	return r, nil
+}
+
+// open finds the plugins and makes room for the state.
+func (r *sysdigReplay) open(req Request) (err error) {
+	if r.plugin, err = openPlugin(req.Plugin); err != nil {
+		return err
+	}
+	if r.source != ruleset.SyscallSource {
+		if r.reader, err = openPlugin(r.audit); err != nil {
+			return err
+		}
+		r.read = []string{"-I", pluginName(r.audit) + ":" + r.path}
+	}
+	var st *state
+	if st, err = openState(req); err == nil {
+		r.state = st
+	}
+	return err
+}
+
+func (r *sysdigReplay) clean() {
+	r.plugin.clean()
+	r.reader.clean()
+	r.state.clean()
+}
+
+// end keeps what the plugin learned, unless the capture was cut off: that is the error then.
+func (r *sysdigReplay) end() error {
+	if r.cut != nil {
+		return r.cut
+	}
+	return r.state.commit()
 }
 
 // maxArg is what Linux lets one argument hold (MAX_ARG_STRLEN), in bytes, without the NUL.
@@ -246,9 +286,11 @@ func (r *sysdigReplay) checkPlugins(ctx context.Context, set *ruleset.Set) error
 		return nil
 	}
 	loaded := map[string]ruleset.Version{}
-	for i := 1; i < len(r.plugins); i += 2 {
-		path, _, _ := strings.Cut(r.plugins[i], ":")
-		out, err := r.command(ctx, "--plugin-info", path).Output()
+	for _, p := range []plugin{r.plugin, r.reader} {
+		if p.path == "" {
+			continue
+		}
+		out, err := r.command(ctx, "--plugin-info", p.path).Output()
 		if err != nil {
 			return fmt.Errorf("ask the plugin its version: %w", explain(ctx, err))
 		}
@@ -339,13 +381,12 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 		return fail(fmt.Errorf("its condition is %d bytes long with its lists, and sysdig takes %d: split the rule, "+
 			"or use --engine falco", len(rule.Filter), maxArg))
 	}
-	output := strings.TrimPrefix(rule.Output, "*")
 	var alerts []alert.Alert
 	fields := "*%" + alert.FieldEventNumber + " %" + fieldTime + " "
 	if rule.Source == ruleset.SyscallSource {
 		fields += "%" + fieldCgroups + " "
 	}
-	err := r.pass(ctx, rule.Filter, fields+output, true, func(out *bufio.Reader) error {
+	err := r.pass(ctx, rule.Filter, fields+strings.TrimPrefix(rule.Output, "*"), true, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadBytes('\n')
 			if len(bytes.TrimSpace(line)) > 0 {
@@ -369,13 +410,12 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 	if err != nil {
 		return fail(err)
 	}
-	if len(alerts) == 0 {
-		return nil, nil
+	if len(alerts) == 0 || r.noText {
+		return alerts, nil
 	}
 	// A value may hold line ends: a mark that no capture holds begins each text.
 	mark := "\x1e" + rand.Text()
-	prefix := mark + "%" + fieldTime + ": " + rule.Priority.String() + " " // as Falco begins it
-	err = r.pass(ctx, rule.Filter, "*"+prefix+output, false, func(out *bufio.Reader) error {
+	err = r.pass(ctx, rule.Filter, "*"+mark+textFormat(rule), false, func(out *bufio.Reader) error {
 		text, err := splitTexts(out, mark)
 		if err != nil {
 			return err
@@ -392,6 +432,11 @@ func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Ale
 		return fail(err)
 	}
 	return alerts, nil
+}
+
+// textFormat is the format of a rule's text, as Falco begins it.
+func textFormat(rule ruleset.Rule) string {
+	return "%" + fieldTime + ": " + rule.Priority.String() + " " + strings.TrimPrefix(rule.Output, "*")
 }
 
 // unknownField is in libsinsp's error about a condition with a field that no plugin has.
@@ -491,12 +536,28 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := slices.Concat(r.plugins, r.read)
+	config, copied, err := r.state.give(r.initConfig)
+	if err != nil {
+		return err
+	}
+	args, err := r.plugin.args(config)
+	if err != nil {
+		return err
+	}
+	reader, err := r.reader.args(nil)
+	if err != nil {
+		return err
+	}
+	args = slices.Concat(args, reader, r.read)
 	if asJSON {
 		args = append(args, "-j")
 	}
 	// "--" keeps a filter that begins with a minus sign from being an option.
 	cmd := r.command(ctx, append(args, "-p", format, "--", filter)...)
+	if r.source != ruleset.SyscallSource {
+		// sysdig reads this machine's /proc before a plugin's events, and no user from them.
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "HOST_ROOT=") })
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -529,6 +590,7 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 		// sysdig ends with status 0 also where it stopped in the middle.
 		return fmt.Errorf("sysdig stopped early: %s", complaint)
 	}
+	r.state.keep(copied)
 	return nil
 }
 
@@ -537,4 +599,75 @@ func (s *Sysdig) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.loader[0], append(s.loader[1:len(s.loader):len(s.loader)], args...)...)
 	cmd.Env = engineEnv(os.Environ())
 	return cmd
+}
+
+// Command is the pass that prints the rule's alerts, through the package's own loader.
+func (s *Sysdig) Command(req Request, rule string) (string, error) {
+	if err := refuseAudit(req); err != nil {
+		return "", err
+	}
+	capture, err := filepath.Abs(req.Capture)
+	if err != nil {
+		return "", err
+	}
+	config := req.InitConfig
+	if req.State != "" {
+		if config, err = withBaselineFile(config, req.State); err != nil {
+			return "", err
+		}
+	}
+	library := req.Plugin
+	if library != "" {
+		if library, err = filepath.Abs(library); err != nil {
+			return "", err
+		}
+	}
+	if strings.Contains(library, ":") {
+		return "", fmt.Errorf("pass sysdig the plugin %s: the first colon ends its path; move it", library)
+	}
+	args, err := plugin{path: library}.args(config)
+	if err != nil {
+		return "", err
+	}
+	args = append([]string{"-r", capture}, args...)
+	filter, format := alert.FieldEventNumber+" = 0", "%"+alert.FieldEventNumber
+	if rule != "" {
+		set, err := ruleset.Load(req.Rules...)
+		if err != nil {
+			return "", err
+		}
+		r, ok := set.Rule(rule)
+		if !ok {
+			return "", fmt.Errorf("find the rule %q: it is not among the loaded ones", rule)
+		}
+		filter, format = r.Filter, "*(%"+alert.FieldEventNumber+") "+textFormat(r)
+	}
+	return shellLine(replayEnv, slices.Concat(s.loader, args, []string{"-p", format, "--", filter})...), nil
+}
+
+// Fingerprint writes the packages that sysdig is made of, the plugin that reads audit logs, and the rules as they are expanded for it.
+func (s *Sysdig) Fingerprint(_ context.Context, req Request, w io.Writer) error {
+	if err := s.sums.write(w, s.audit); err != nil {
+		return err
+	}
+	set, err := ruleset.Load(req.Rules...)
+	if err != nil {
+		return err
+	}
+	type rule struct {
+		Name, Source, Output, Filter string
+		Priority                     ruleset.Priority
+		Tags                         []string
+		SkipUnknownFilter            bool
+	}
+	var rules []rule
+	for _, r := range set.Rules() {
+		if !r.Enabled {
+			continue
+		}
+		rules = append(rules, rule{r.Name, r.Source, r.Output, r.Filter, r.Priority, r.Tags, r.SkipUnknownFilter})
+	}
+	return json.NewEncoder(w).Encode(map[string]any{
+		"packages": s.tree, "rules": rules, "plugins": set.RequiredPlugins(), "warnings": set.Warnings,
+	})
 }

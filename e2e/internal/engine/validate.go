@@ -41,7 +41,7 @@ func (f *Falco) Validate(ctx context.Context, plugin string, files []string) ([]
 	}
 	defer os.RemoveAll(dir)
 	// Named as rules, the files are looked for and mounted.
-	config, mounts, err := f.config(Request{Plugin: plugin, Rules: files}, ruleset.SyscallSource, dir)
+	config, mounts, err := f.config(Request{Plugin: plugin, Rules: files}, ruleset.SyscallSource)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (f *Falco) Validate(ctx context.Context, plugin string, files []string) ([]
 		args = append(args, "-V", abs)
 	}
 	// Falco ends with a failure where a file does not load, and tells why all the same.
-	out, runErr := f.command(ctx, append(mounts, dir), "", args...).Output()
+	out, runErr := f.command(ctx, append(mounts, dir), "", "", args...).Output()
 	validations, err := parseValidations(out, files, named)
 	var exit *exec.ExitError
 	if err != nil && (runErr == nil || !errors.As(runErr, &exit)) {

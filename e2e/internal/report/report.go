@@ -1,39 +1,65 @@
 // Package report shows the outcome of a run of cases: as a table with the failures explained under it for people, as one
-// JSON document for programs, and as JUnit XML for CI.
+// JSON document for programs, as JUnit XML for CI, and as annotations for GitHub.
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"encoding/json"
-
 	"github.com/dustin/go-humanize"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/parity"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
-// A Run is the outcome of cases that one engine replayed.
+// A Run is the outcome of cases that were replayed, each on every engine.
 type Run struct {
-	Engine  string   // the engine's short name
-	Version string   // its version line
-	Results []Result // in the order of the cases
-	Elapsed time.Duration
+	Engines    []Engine
+	Results    []Result    // by case and then by engine, in their orders
+	Agreements []Agreement // by case, of those that both engines could run; none where there is one engine
+	Replays    int         // of captures, those that a baseline was learned from included
+	Cached     int         // of those, how many came from the cache
+	Elapsed    time.Duration
 }
 
-// A Result is the outcome of one case.
-type Result struct {
-	Case    cases.Case
-	Alerts  int // that came, of any priority
-	Elapsed time.Duration
-	Verdict verdict.Verdict
-	Err     error // why the case could not be run; there is no verdict then
+// An Engine is one that replayed.
+type Engine struct {
+	Name    string // its short name
+	Version string // its version line
 }
+
+// A Result is the outcome of one case on one engine.
+type Result struct {
+	Case     cases.Case
+	Engine   string // its short name
+	Alerts   int    // that came, of any priority
+	Cached   bool   // all its replays came from the cache
+	Elapsed  time.Duration
+	Verdict  verdict.Verdict
+	Commands []string // shell lines that show by hand, one after the other, what failed
+	Err      error    // why the case could not be run; there is no verdict then
+}
+
+// An Agreement tells whether two engines gave the same for a case.
+type Agreement struct {
+	Case cases.Case
+	parity.Comparison
+}
+
+// Disagreements are the cases for which the engines gave something different.
+func (r Run) Disagreements() []Agreement {
+	return slices.DeleteFunc(slices.Clone(r.Agreements), func(a Agreement) bool { return a.Difference == nil })
+}
+
+// Failures tells how many results did not pass, and how many cases the engines do not agree on.
+func (r Run) Failures() int { return r.Count(Failed) + r.Count(NotRun) + len(r.Disagreements()) }
 
 // Status is a result in one word or two.
 type Status string
@@ -57,7 +83,7 @@ func (r Result) Status() Status {
 	}
 }
 
-// Count tells how many cases ended with a status.
+// Count tells how many results have a status.
 func (r Run) Count(s Status) int {
 	n := 0
 	for _, res := range r.Results {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
+	"github.com/falco-datastaging/datastaging/e2e/internal/parity"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
@@ -45,9 +46,9 @@ func sample() Run {
 			{Name: "proc.name", Want: cases.Equal{Value: "curl"}},
 		}},
 	}
-	alerts := []alert.Alert{
-		{Rule: local, Priority: "Notice", Time: at.Add(-time.Second), Source: "syscall", Output: "Data gathered", Tags: []string{}},
-		{Rule: egress, Priority: "Warning", Time: at, Source: "syscall", Tags: []string{"T1041"},
+	alerts := came(1,
+		alert.Alert{Rule: local, Priority: "Notice", Time: at.Add(-time.Second), Source: "syscall", Output: "Data gathered", Tags: []string{}},
+		alert.Alert{Rule: egress, Priority: "Warning", Time: at, Source: "syscall", Tags: []string{"T1041"},
 			Output: "Staged data left a container (command=curl -T s.tgz)", OutputFields: map[string]any{
 				"staging.external_bytes":        json.Number("18446744073709551615"),
 				"staging.egress_bytes[5m]":      json.Number("512"),
@@ -58,24 +59,33 @@ func sample() Run {
 				"baseline.deviation[x_bytes]":   json.Number("4000"),
 				"baseline.observed[sent_bytes]": json.Number("4000"),
 			}},
-		{Rule: local, Priority: "Notice", Time: at.Add(time.Second), Source: "syscall", Output: "Data gathered", Tags: []string{}},
-		{Rule: "Terminal shell in container", Priority: "Notice", Time: at.Add(2 * time.Second), Source: "syscall",
+		alert.Alert{Rule: local, Priority: "Notice", Time: at.Add(time.Second), Source: "syscall", Output: "Data gathered", Tags: []string{}},
+		alert.Alert{Rule: "Terminal shell in container", Priority: "Notice", Time: at.Add(2 * time.Second), Source: "syscall",
 			Output: "A shell", Tags: []string{}, OutputFields: map[string]any{"proc.tty": json.Number("34816"), "fd.name": nil}},
-	}
+	)
 	ended := cases.Expectation{Rule: local, Count: cases.Count{Min: 0, Max: 1}, Pos: place(3), Priority: &warning}
 	named := func(name, file string, line int) cases.Case {
-		return cases.Case{Name: name, Capture: "e2e/captures/" + name + ".scap", Pos: ruleset.Position{File: file, Line: line, Column: 1}}
+		return cases.Case{Name: name, Captures: []string{"e2e/captures/" + name + ".scap"}, Pos: ruleset.Position{File: file, Line: line, Column: 1}}
 	}
 	return Run{
-		Engine: "sysdig", Version: "sysdig version 0.41.4", Elapsed: 5300 * time.Millisecond,
+		Engines: []Engine{{"sysdig", "sysdig version 0.41.4"}}, Elapsed: 5300 * time.Millisecond, Replays: 4,
 		Results: []Result{
-			{Case: named("benign-build", "e2e/cases/benign-build.yaml", 1), Elapsed: 1240 * time.Millisecond},
-			{Case: named("upload", "e2e/cases/upload.yaml", 1), Alerts: 4, Elapsed: 3 * time.Second, Verdict: verdict.Compare(expected, alerts)},
-			{Case: named("other", "e2e/cases/other.yaml", 1), Alerts: 1, Elapsed: time.Second,
+			{Engine: "sysdig", Case: named("benign-build", "e2e/cases/benign-build.yaml", 1), Elapsed: 1240 * time.Millisecond},
+			{Engine: "sysdig", Commands: []string{"rm -f /tmp/b", "sysdig -r upload.scap 'a <b'"}, Case: named("upload", "e2e/cases/upload.yaml", 1), Alerts: 4, Elapsed: 3 * time.Second,
+				Verdict: verdict.Compare(expected, alerts)},
+			{Engine: "sysdig", Case: named("other", "e2e/cases/other.yaml", 1), Alerts: 1, Elapsed: time.Second,
 				Verdict: verdict.Compare([]cases.Expectation{ended}, alerts[:1])},
-			{Case: named("broken", "e2e/cases/broken.yaml", 4), Err: errors.New("replay e2e/captures/broken.scap: exit status 1\nno such field \x07")},
+			{Engine: "sysdig", Case: named("broken", "e2e/cases/broken.yaml", 4), Err: errors.New("replay e2e/captures/broken.scap: exit status 1\nno such field \x07")},
 		},
 	}
+}
+
+// came are alerts of one of a case's captures.
+func came(capture int, alerts ...alert.Alert) (out []verdict.Alert) {
+	for _, a := range alerts {
+		out = append(out, verdict.Alert{Alert: a, Capture: capture})
+	}
+	return out
 }
 
 func golden(t *testing.T, name, got string) {
@@ -130,7 +140,7 @@ func TestTheJSONDocumentKeepsItsKeysAndItsNumbers(t *testing.T) {
 	assert.Contains(t, b.String(), `-T <s.tgz>`, "as Falco writes it")
 
 	b.Reset()
-	require.NoError(t, WriteJSON(&b, Run{Engine: "falco"}))
+	require.NoError(t, WriteJSON(&b, Run{Engines: []Engine{{Name: "falco"}}}))
 	assert.Contains(t, b.String(), `"cases": []`, "a list is never null")
 }
 
@@ -141,6 +151,7 @@ func TestJUnitTellsFailuresFromErrors(t *testing.T) {
 	require.NoError(t, xml.Unmarshal(b.Bytes(), &got))
 	assert.Equal(t, []int{4, 2, 1}, []int{got.Tests, got.Failures, got.Errors})
 	require.Len(t, got.Suites, 1)
+	assert.Equal(t, "stagectl test on sysdig", got.Suites[0].Name)
 	tests := got.Suites[0].Testcases
 	require.Len(t, tests, 4)
 	assert.Equal(t, []string{"benign-build", "e2e/cases", "1.240"}, []string{tests[0].Name, tests[0].Classname, tests[0].Time})
@@ -172,4 +183,84 @@ func TestVolumesAreShownInHumanUnits(t *testing.T) {
 	} {
 		assert.Equal(t, tc.want, fieldValue(tc.field, tc.value), tc.field)
 	}
+}
+
+// both is a run on two engines: a case that passes on one alone, one that fails on both, and one on which they differ.
+func both() Run {
+	r := sample()
+	passed, failed := r.Results[0], r.Results[2]
+	on := func(res Result, engine string) Result {
+		res.Engine = engine
+		return res
+	}
+	wrong := failed
+	wrong.Case = passed.Case
+	at := time.Date(2026, 11, 23, 17, 2, 25, 0, time.UTC)
+	falco := came(1, alert.Alert{Rule: local, Priority: "Notice", Time: at, OutputFields: map[string]any{
+		"evt.num": json.Number("7"), "staging.bytes": json.Number("5242880"), "user.name": "<NA>", "container.name": "web"}})
+	sysdig := came(1, alert.Alert{Rule: local, Priority: "Notice", Time: at, OutputFields: map[string]any{
+		"evt.num": json.Number("7"), "staging.bytes": json.Number("5242881"), "user.name": "www-data"}})
+	same := came(1, sysdig[0].Alert)
+	same[0].OutputFields = map[string]any{"evt.num": json.Number("7"), "staging.bytes": json.Number("5242880"), "user.name": "www-data"}
+	return Run{
+		Engines: []Engine{{"falco", "0.44.1"}, {"sysdig", "0.41.4"}}, Replays: 8, Cached: 3, Elapsed: time.Second,
+		Results: []Result{on(passed, "falco"), on(wrong, "sysdig"), on(failed, "falco"), on(failed, "sysdig")},
+		Agreements: []Agreement{
+			{passed.Case, parity.Compare(falco, same)},
+			{failed.Case, parity.Compare(falco, sysdig)},
+		},
+	}
+}
+
+func TestTwoEnginesAreTwoRowsAndWhatTheyDifferInIsToldWithBothAlerts(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, WriteTable(&b, both(), false))
+	golden(t, "both.txt", b.String())
+}
+
+func TestJUnitOfTwoEnginesHasASuiteForEachAndOneForWhetherTheyAgree(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, WriteJUnit(&b, both()))
+	var got junit.Testsuites
+	require.NoError(t, xml.Unmarshal(b.Bytes(), &got))
+	require.Len(t, got.Suites, 3)
+	for i, want := range []struct {
+		name     string
+		failures int
+	}{{"stagectl test on falco", 1}, {"stagectl test on sysdig", 2}, {"engines agree", 1}} {
+		assert.Equal(t, want.name, got.Suites[i].Name)
+		assert.Equal(t, want.failures, got.Suites[i].Failures, want.name)
+		assert.Len(t, got.Suites[i].Testcases, 2)
+	}
+	assert.Contains(t, got.Suites[2].Testcases[1].Failure.Data, "staging.bytes")
+}
+
+func TestGitHubGetsOneAnnotationForWhatTwoEnginesSayAlike(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, WriteGitHub(&b, both()))
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	require.Len(t, lines, 3)
+	assert.Regexp(t, `^::error file=e2e/cases/benign-build.yaml,line=1,title=case benign-build%3A 0 missing%2C 1 unexpected \(sysdig\)::unexpected: `, lines[0])
+	assert.Regexp(t, `^::error file=e2e/cases/other.yaml,line=1,title=case other%3A 0 missing%2C 1 unexpected \(falco and sysdig\)::`, lines[1])
+	assert.Regexp(t, `^::error file=e2e/cases/other.yaml,line=1,title=case other%3A the engines differ::after 0 alerts .*%0Afalco:  \{`, lines[2])
+
+	b.Reset()
+	require.NoError(t, WriteGitHub(&b, sample()))
+	assert.Contains(t, b.String(), "file=e2e/cases/upload.yaml,line=9,", "where the first missing alert is expected")
+	assert.Contains(t, b.String(), "title=case broken could not be run (sysdig)::replay e2e/captures/broken.scap: exit status 1%0Ano such field \\a")
+	assert.NotContains(t, b.String(), "by hand", "an annotation is short")
+	assert.Equal(t, 3, strings.Count(b.String(), "\n"))
+}
+
+func TestAnAlertOfOneOfSeveralCapturesNamesIt(t *testing.T) {
+	r := sample()
+	r.Results = r.Results[2:3]
+	r.Results[0].Case.Captures = []string{"c/monday.scap", "c/tuesday.scap"}
+	r.Results[0].Verdict.Unexpected[0].Alert.Capture = 2
+	var b bytes.Buffer
+	require.NoError(t, WriteTable(&b, r, false))
+	assert.Contains(t, b.String(), "Notice at 2026-11-23 17:02:24.007000471 in capture 2, tuesday.scap\n")
+	b.Reset()
+	require.NoError(t, WriteJSON(&b, r))
+	assert.Contains(t, b.String(), `"capture": 2`)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/parity"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
@@ -37,12 +39,17 @@ func (p paint) status(s Status) string {
 }
 
 // WriteTable writes the table, what went wrong with each case that did not pass, and as the last line alone how many passed.
-// A case that could not be run counts as failed there, and is named above it.
+// With two engines each counts by itself. A case that could not be run counts as failed there, and is named above it, and so
+// does one for which the engines gave something different.
 func WriteTable(w io.Writer, r Run, color bool) error {
 	p := paint(color)
 	t := grid("CASE", "ENGINE", "ALERTS", "TIME", "RESULT")
 	for _, res := range r.Results {
-		row := table.Row{res.Case.Name, r.Engine, res.Alerts, seconds(res.Elapsed), p.status(res.Status())}
+		elapsed := seconds(res.Elapsed)
+		if res.Cached {
+			elapsed = "cached"
+		}
+		row := table.Row{res.Case.Name, res.Engine, res.Alerts, elapsed, p.status(res.Status())}
 		if res.Status() == NotRun {
 			row[2], row[3] = "-", "-"
 		}
@@ -55,18 +62,86 @@ func WriteTable(w io.Writer, r Run, color bool) error {
 		if res.Status() == Passed {
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s %s  %s\n", p.status(res.Status()), p.as(res.Case.Name, text.Bold), p.as(res.Case.Pos.String(), text.Faint))
+		on := ""
+		if len(r.Engines) > 1 {
+			on = " on " + res.Engine
+		}
+		fmt.Fprintf(&b, "\n%s %s%s  %s\n", p.status(res.Status()), p.as(res.Case.Name, text.Bold), on, p.as(res.Case.Pos.String(), text.Faint))
 		b.WriteString(indent(details(res, p), "  "))
 	}
-	fmt.Fprintf(&b, "\nengine %s: %s\n", r.Engine, printable(r.Version))
+	for _, a := range r.Disagreements() {
+		fmt.Fprintf(&b, "\n%s %s  %s\n", p.as("DIFFERS", text.FgRed, text.Bold), p.as(a.Case.Name, text.Bold), p.as(a.Case.Pos.String(), text.Faint))
+		b.WriteString(indent(disagreement(a), "  "))
+	}
+	b.WriteString("\n")
+	for _, e := range r.Engines {
+		fmt.Fprintf(&b, "engine %s: %s\n", e.Name, printable(e.Version))
+	}
+	b.WriteString(agreed(r.Agreements))
+	if r.Cached > 0 {
+		fmt.Fprintf(&b, "%d of %d replays came from the cache\n", r.Cached, r.Replays)
+	}
 	if n := r.Count(NotRun); n > 0 {
 		fmt.Fprintf(&b, "%d could not be run\n", n)
 	}
-	fmt.Fprintf(&b, "%d passed, %d failed\n", r.Count(Passed), r.Count(Failed)+r.Count(NotRun))
+	if n := len(r.Disagreements()); n > 0 {
+		fmt.Fprintf(&b, "%d differ between the engines\n", n)
+	}
+	fmt.Fprintf(&b, "%d passed, %d failed\n", r.Count(Passed), r.Failures())
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// agreed tells how far the engines agree, and which differences have a reason.
+func agreed(agreements []Agreement) string {
+	if len(agreements) == 0 {
+		return ""
+	}
+	alerts, numAgree := 0, 0
+	var why []string // in the order of the first that was met
+	known := map[string]parity.Known{}
+	for _, a := range agreements {
+		alerts += a.Alerts
+		if a.Difference == nil {
+			numAgree++
+		}
+		for _, k := range a.Known {
+			if _, ok := known[k.Why]; !ok {
+				why = append(why, k.Why)
+			}
+			k.Alerts += known[k.Why].Alerts
+			k.Fields = append(slices.Clone(known[k.Why].Fields), k.Fields...)
+			known[k.Why] = k
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "the engines gave the same for %d cases, %d alerts\n", numAgree, alerts)
+	for _, reason := range why {
+		k := known[reason]
+		slices.Sort(k.Fields)
+		k.Fields = slices.Compact(k.Fields)
+		fmt.Fprintf(&b, "  but for %s in %d: %s\n", strings.Join(k.Fields, ", "), k.Alerts, k.Why)
+	}
+	return b.String()
+}
+
+// disagreement explains the first difference between two engines.
+func disagreement(a Agreement) string {
+	m := a.Difference
+	var b strings.Builder
+	fmt.Fprintf(&b, "after %d alerts that are the same, of %d from falco and %d from sysdig:\n", a.Alerts, m.NumFalco, m.NumSysdig)
+	fmt.Fprintf(&b, "falco:  %s\n", printable(parity.Line(m.Falco)))
+	fmt.Fprintf(&b, "sysdig: %s\n", printable(parity.Line(m.Sysdig)))
+	if len(m.Fields) > 0 {
+		t := grid("FIELD", "FALCO", "SYSDIG")
+		for _, f := range m.Fields {
+			t.AppendRow(table.Row{f.Name, printable(fieldValue(f.Name, f.Falco)), printable(fieldValue(f.Name, f.Sysdig))})
+		}
+		b.WriteString(indent(t.Render()+"\n", "  "))
+	}
+	return b.String()
 }
 
 // details explains a result that did not pass.
@@ -82,12 +157,12 @@ func details(res Result, p paint) string {
 			b.WriteString("  no other alert came that could be it\n")
 			continue
 		}
-		fmt.Fprintf(&b, "  the nearest alert, at %s, differs:\n", clock(*m.Nearest))
-		b.WriteString(indent(diffTable(m.Differences), "    "))
+		fmt.Fprintf(&b, "  the nearest alert, %s, differs:\n", place(*m.Nearest, res))
+		b.WriteString(indent(diffTable(m.Differences, m.Agreed), "    "))
 	}
 	for _, u := range res.Verdict.Unexpected {
-		fmt.Fprintf(&b, "%s %s, %s at %s\n", p.as("unexpected:", text.FgRed), u.Alert.Rule, u.Alert.Priority, clock(u.Alert))
-		b.WriteString(indent(fieldTable(u.Alert), "    "))
+		fmt.Fprintf(&b, "%s %s, %s %s\n", p.as("unexpected:", text.FgRed), u.Alert.Rule, u.Alert.Priority, place(u.Alert, res))
+		b.WriteString(indent(fieldTable(u.Alert.Alert), "    "))
 		switch {
 		case u.Nearest == nil:
 			b.WriteString("  no entry expects this rule\n")
@@ -95,7 +170,13 @@ func details(res Result, p paint) string {
 			fmt.Fprintf(&b, "  %s allows %s, which have come\n", u.Nearest.Pos, u.Nearest.Count)
 		case !shown(res.Verdict.Missing, u.Alert):
 			fmt.Fprintf(&b, "  %s expects the rule, but differs:\n", u.Nearest.Pos)
-			b.WriteString(indent(diffTable(u.Differences), "    "))
+			b.WriteString(indent(diffTable(u.Differences, u.Agreed), "    "))
+		}
+	}
+	if len(res.Commands) > 0 {
+		b.WriteString("by hand:\n")
+		for _, line := range res.Commands {
+			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
 	return b.String()
@@ -110,21 +191,25 @@ func WriteVerdict(w io.Writer, v verdict.Verdict, color bool) error {
 }
 
 // shown tells whether an alert's differences stand with what is missing already.
-func shown(missing []verdict.Missing, a alert.Alert) bool {
+func shown(missing []verdict.Missing, a verdict.Alert) bool {
 	return slices.ContainsFunc(missing, func(m verdict.Missing) bool {
-		return m.Nearest != nil && m.Nearest.Rule == a.Rule && m.Nearest.Time.Equal(a.Time)
+		return m.Nearest != nil && m.Nearest.Rule == a.Rule && m.Nearest.Capture == a.Capture && m.Nearest.Time.Equal(a.Time)
 	})
 }
 
-func diffTable(diffs []verdict.Difference) string {
-	t := grid("FIELD", "WANT", "GOT")
-	for _, d := range diffs {
-		t.AppendRow(table.Row{d.Field, printable(want(d)), printable(got(d))})
+// diffTable shows field by field what an entry wants and what the alert has: first what differs, then what agrees.
+func diffTable(differ, agree []verdict.Difference) string {
+	t := grid("", "FIELD", "WANT", "GOT")
+	for _, d := range differ {
+		t.AppendRow(table.Row{"!", d.Field, printable(want(d)), printable(got(d))})
+	}
+	for _, d := range agree {
+		t.AppendRow(table.Row{"", d.Field, printable(want(d)), printable(got(d))})
 	}
 	return t.Render() + "\n"
 }
 
-// fieldTable is an alert's fields, which hold all that its output says, without those that clock shows.
+// fieldTable is an alert's fields, which hold all that its output says, without those that place shows.
 func fieldTable(a alert.Alert) string {
 	t := grid()
 	for _, name := range slices.Sorted(maps.Keys(a.OutputFields)) {
@@ -153,11 +238,14 @@ func grid(header ...any) table.Writer {
 	return t
 }
 
-// clock is when in the capture an alert came.
-func clock(a alert.Alert) string {
-	at := a.Time.UTC().Format("2006-01-02 15:04:05.000000000")
+// place is when in the case's captures an alert came.
+func place(a verdict.Alert, res Result) string {
+	at := "at " + a.Time.UTC().Format("2006-01-02 15:04:05.000000000")
 	if n, ok := a.EventNumber(); ok {
 		at += fmt.Sprintf(" (event %d)", n)
+	}
+	if len(res.Case.Captures) > 1 {
+		at += fmt.Sprintf(" in capture %d, %s", a.Capture, filepath.Base(res.Case.Captures[a.Capture-1]))
 	}
 	return at
 }

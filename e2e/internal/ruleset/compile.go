@@ -14,6 +14,7 @@ type compiler struct {
 	*loader
 	lists  []*compiledList // in definition order
 	macros map[string]*compiledMacro
+	uses   map[filter.Expr][]string // see Rule.Macros
 }
 
 type compiledList struct {
@@ -35,7 +36,7 @@ var errBroken = errors.New("refers to a macro with an error")
 
 func (l *loader) compile() {
 	l.compileWarnings = nil
-	c := &compiler{loader: l, macros: map[string]*compiledMacro{}}
+	c := &compiler{loader: l, macros: map[string]*compiledMacro{}, uses: map[filter.Expr][]string{}}
 	c.compileLists()
 	c.compileMacros()
 	l.set.rules = nil
@@ -185,7 +186,12 @@ func (c *compiler) expand(e filter.Expr, visible int, path []string) (filter.Exp
 		if syntax := (*filter.SyntaxError)(nil); errors.As(err, &syntax) {
 			return nil, &filter.SyntaxError{Offset: name.At, Msg: syntax.Msg}
 		}
-		return expanded, err
+		if err != nil {
+			return nil, err
+		}
+		use := filter.Copy(expanded) // a node of its own for each use
+		c.uses[use] = append([]string{name.Name}, c.uses[expanded]...)
+		return use, nil
 	})
 }
 
@@ -226,7 +232,7 @@ func (c *compiler) expandLists(check *filter.Check) error {
 			for _, item := range right.Items {
 				if v.isNamedBy(item) {
 					for _, i := range items {
-						expanded = append(expanded, &filter.Value{Text: i.Text, Quoted: i.Quoted, At: item.At})
+						expanded = append(expanded, &filter.Value{Text: i.Text, Quoted: i.Quoted, At: item.At, List: v.name})
 					}
 				} else {
 					expanded = append(expanded, item)
@@ -246,7 +252,7 @@ func (c *compiler) expandLists(check *filter.Check) error {
 					"list %q stands for one value here and has %d: write in (%[1]s), or quote the text", v.name, len(items))}
 			}
 			v.used = true
-			check.Right = &filter.Value{Text: items[0].Text, Quoted: items[0].Quoted, At: right.At}
+			check.Right = &filter.Value{Text: items[0].Text, Quoted: items[0].Quoted, At: right.At, List: v.name}
 		}
 	}
 	return nil
@@ -344,7 +350,7 @@ func (c *compiler) compileRule(def *Rule) {
 			return
 		}
 	}
-	r.Filter = r.Expr.String()
+	r.Filter, r.Macros = r.Expr.String(), c.uses
 	if r.Body, err = c.parse(def.condition); err != nil {
 		r.Body = r.Expr // its exceptions close what its condition leaves open
 	}

@@ -64,11 +64,12 @@ type Rule struct {
 	Capture           bool   // capture: record events when the rule fires
 	CaptureDuration   uint32 // capture_duration, in milliseconds
 
-	Filter     string            // the whole condition as one filter: lists, macros and exceptions expanded
-	Expr       filter.Expr       // Filter as a tree; shared between rules, not to be changed. Offsets mean nothing in it.
-	Format     Format            // Output, parsed
-	EventTypes filter.EventTypes // those that Filter can match; all of them on other sources than syscall
-	Pos        Position          // of its last whole definition
+	Filter     string                   // the whole condition as one filter: lists, macros and exceptions expanded
+	Expr       filter.Expr              // Filter as a tree; shared between rules, not to be changed. Offsets mean nothing in it.
+	Format     Format                   // Output, parsed
+	Macros     map[filter.Expr][]string // the macros that nodes of Expr stand for, the one that is named there first
+	EventTypes filter.EventTypes        // those that Filter can match; all of them on other sources than syscall
+	Pos        Position                 // of its last whole definition
 
 	// Body is Condition as a tree, its lists expanded and its macros not. Offsets are bytes of Condition. Not to be changed.
 	Body filter.Expr
@@ -139,7 +140,7 @@ func Load(paths ...string) (*Set, error) {
 func ReadFiles(paths ...string) ([]File, error) {
 	var files []File
 	for _, path := range paths {
-		names, err := rulesFiles(path)
+		names, err := Files(path)
 		if err != nil {
 			return nil, fmt.Errorf("read rules: %w", err)
 		}
@@ -154,7 +155,8 @@ func ReadFiles(paths ...string) ([]File, error) {
 	return files, nil
 }
 
-func rulesFiles(path string) ([]string, error) {
+// Files are the rules files that a path names: itself, or a folder's .yaml and .yml files by name.
+func Files(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

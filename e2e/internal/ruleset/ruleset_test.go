@@ -662,9 +662,6 @@ func TestRequirements(t *testing.T) {
     alternatives: [{name: k8saudit-eks, version: 0.4.0}]
 `, "- required_engine_version: 31\n")
 	require.NoError(t, err)
-	v, ok := s.RequiredEngine()
-	assert.True(t, ok)
-	assert.Equal(t, Version{0, 57, 0}, v)
 	require.NoError(t, s.CheckEngine(Version{0, 57, 0}))
 	require.NoError(t, s.CheckEngine(Version{0, 58, 1}))
 	require.EqualError(t, s.CheckEngine(Version{0, 50, 0}),
@@ -682,8 +679,7 @@ a.yaml:5:5: the rules require plugin k8saudit (>= 0.7.0) or k8saudit-eks (>= 0.4
 
 	none, err := parse("")
 	require.NoError(t, err)
-	_, ok = none.RequiredEngine()
-	assert.False(t, ok)
+	require.NoError(t, none.CheckEngine(Version{0, 1, 0}))
 }
 
 func TestParseVersion(t *testing.T) {
@@ -694,4 +690,35 @@ func TestParseVersion(t *testing.T) {
 		_, err := ParseVersion(text)
 		assert.Error(t, err, text)
 	}
+}
+
+func TestNodesKnowTheMacrosAndListsThatTheyComeFrom(t *testing.T) {
+	s, err := parse(`
+- list: reads
+  items: [read, pread]
+- macro: inner
+  condition: (evt.type in (reads, readv) or evt.type = write)
+- macro: alias
+  condition: inner
+- macro: outer
+  condition: (inner and fd.num > 2)
+` + ruleText("outer and not alias and proc.name = sh and inner"))
+	require.NoError(t, err)
+	r := s.Rules()[0]
+	and := r.Expr.(*filter.And)
+	outer := and.Terms[0].(*filter.And)
+	assert.Equal(t, []string{"outer"}, r.Macros[outer])
+	assert.Equal(t, []string{"inner"}, r.Macros[outer.Terms[0]])
+	assert.Equal(t, []string{"alias", "inner"}, r.Macros[and.Terms[1].(*filter.Not).Term])
+	assert.Empty(t, r.Macros[and.Terms[2]])
+	assert.Equal(t, []string{"inner"}, r.Macros[and.Terms[3]], "each use is a node of its own")
+
+	check := and.Terms[3].(*filter.Or).Terms[0].(*filter.Check)
+	var lists []string
+	for _, item := range check.Right.(*filter.List).Items {
+		lists = append(lists, item.Text+" of "+item.List)
+	}
+	assert.Equal(t, []string{"read of reads", "pread of reads", "readv of "}, lists)
+	assert.Equal(t, "reads", s.Lists()[0].Name)
+	assert.Equal(t, []string{"inner", "alias", "outer"}, []string{s.Macros()[0].Name, s.Macros()[1].Name, s.Macros()[2].Name})
 }

@@ -57,18 +57,6 @@ type PluginVersion struct {
 	Version Version
 }
 
-// RequiredEngine returns the highest required_engine_version of the files. The old form, one number, is the minor version.
-// It returns false where no file requires one.
-func (s *Set) RequiredEngine() (Version, bool) {
-	var highest Version
-	for _, r := range s.engine {
-		if slices.Compare(r.version[:], highest[:]) > 0 {
-			highest = r.version
-		}
-	}
-	return highest, len(s.engine) > 0
-}
-
 // CheckEngine returns an error for each file that an engine of this version does not satisfy.
 func (s *Set) CheckEngine(engine Version) error {
 	var errs []error

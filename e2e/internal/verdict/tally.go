@@ -3,7 +3,6 @@ package verdict
 import (
 	"slices"
 
-	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 )
 
@@ -11,9 +10,9 @@ import (
 // by how many alerts come.
 type Tally struct {
 	expected []cases.Expectation
-	alerts   []alert.Alert  // those that decide
+	alerts   []Alert        // those that decide
 	kept     map[string]int // how many of alerts fit the same entries
-	others   []alert.Alert  // the last of those that may come unexpected: one may be the nearest to what is missing
+	others   []Alert        // the last of those that may come unexpected: one may be the nearest to what is missing
 	now      Verdict        // on alerts
 }
 
@@ -26,7 +25,7 @@ func NewTally(expected []cases.Expectation) *Tally {
 }
 
 // Add counts an alert that came.
-func (t *Tally) Add(a alert.Alert) {
+func (t *Tally) Add(a Alert) {
 	fits, most := t.fits(a)
 	switch {
 	case !slices.Contains(fits, true) && !urgent(a):
@@ -43,7 +42,7 @@ func (t *Tally) Add(a alert.Alert) {
 
 // fits tells which entries an alert meets, and how many that meet the same ones can make a difference. Entries that meet the
 // same alerts are filled by any of them; what is left over goes to one without an end, or else is one too many.
-func (t *Tally) fits(a alert.Alert) (fits []bool, most int) {
+func (t *Tally) fits(a Alert) (fits []bool, most int) {
 	endless := false
 	for _, want := range t.expected {
 		fit := len(differences(want, a)) == 0

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 )
 
@@ -15,7 +14,7 @@ import (
 func TestATallyComesToWhatAllAlertsComeTo(t *testing.T) {
 	conditions := [][]cases.Field{nil, {is("f", "a")}, {is("f", "b")}}
 	counts := []cases.Count{{Min: 0, Max: 0}, {Min: 1, Max: 1}, {Min: 1, Max: 2}, {Min: 0, Max: cases.Unbounded}, {Min: 2, Max: cases.Unbounded}}
-	kinds := []alert.Alert{fired("R", "Warning", fields{"f": "a"}), fired("R", "Warning", fields{"f": "b"}),
+	kinds := []Alert{fired("R", "Warning", fields{"f": "a"}), fired("R", "Warning", fields{"f": "b"}),
 		fired("R", "Warning", fields{"f": "c"}), fired("R", "Debug", fields{"f": "a"}), fired("R", "Debug", nil)}
 	var entries []cases.Expectation
 	for _, c := range conditions {
@@ -28,7 +27,7 @@ func TestATallyComesToWhatAllAlertsComeTo(t *testing.T) {
 			expected := []cases.Expectation{first, second}
 			for code := range 5 * 5 * 5 * 5 {
 				tally := NewTally(expected)
-				var alerts []alert.Alert
+				var alerts []Alert
 				for rest := code; len(alerts) < 4; rest /= 5 {
 					alerts = append(alerts, kinds[rest%5])
 					tally.Add(kinds[rest%5])

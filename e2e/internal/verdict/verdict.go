@@ -3,6 +3,8 @@
 package verdict
 
 import (
+	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
@@ -20,10 +22,16 @@ type Verdict struct {
 // Passed tells whether the alerts are the expected ones.
 func (v Verdict) Passed() bool { return len(v.Missing) == 0 && len(v.Unexpected) == 0 }
 
+// An Alert is an alert and where it came.
+type Alert struct {
+	alert.Alert
+	Capture int // the one of the case's captures, from 1; 0 for an alert that comes of none
+}
+
 // A Match is an entry with the alerts that were counted for it.
 type Match struct {
 	Expected cases.Expectation
-	Alerts   []alert.Alert
+	Alerts   []Alert
 }
 
 // Missing is an entry that got fewer alerts than it wants.
@@ -31,22 +39,24 @@ type Missing struct {
 	Expected cases.Expectation
 	Got      int
 	// Nearest is the alert that no entry took and that differs least from this one; nil where none was left.
-	Nearest     *alert.Alert
+	Nearest     *Alert
 	Differences []Difference // of Nearest, never empty where there is one
+	Agreed      []Difference // what else the entry says, and Nearest has
 }
 
 // Unexpected is an alert that no entry took.
 type Unexpected struct {
-	Alert alert.Alert
+	Alert Alert
 	// Nearest is the entry for the same rule that differs least; nil where no entry expects the rule. Without a
 	// difference the entry had all the alerts that it allows.
 	Nearest     *cases.Expectation
 	Differences []Difference
+	Agreed      []Difference // what else the entry says, and the alert has
 }
 
-// A Difference is one thing about an alert that an entry wants otherwise.
+// A Difference is one thing about an alert that an entry wants, and what the alert has: something else, or among what is agreed on, that.
 type Difference struct {
-	Field string // an output field, or else "rule" or "priority"
+	Field string // an output field, or else "rule", "priority" or "capture"
 	Want  cases.Condition
 	Got   any
 	// Absent is set where the alert's output does not have the field at all: the rule's output must be changed, or the case.
@@ -56,11 +66,11 @@ type Difference struct {
 // Compare holds the alerts of a replay, in event order, against the expected ones. Each alert counts for one entry at most,
 // and is given to entries such that as many as possible get what they want, whatever their order. Alerts below NOTICE
 // that fit no entry are ignored.
-func Compare(expected []cases.Expectation, alerts []alert.Alert) Verdict {
+func Compare(expected []cases.Expectation, alerts []Alert) Verdict {
 	a := assign(expected, alerts)
 	var v Verdict
 	for e, want := range expected {
-		var taken []alert.Alert
+		var taken []Alert
 		for i, al := range alerts {
 			if a.entry[i] == e {
 				taken = append(taken, al)
@@ -72,6 +82,9 @@ func Compare(expected []cases.Expectation, alerts []alert.Alert) Verdict {
 		if len(taken) < want.Count.Min {
 			m := Missing{Expected: want, Got: len(taken)}
 			m.Nearest, m.Differences = nearestAlert(want, alerts, a.entry)
+			if m.Nearest != nil {
+				_, m.Agreed = compare(want, *m.Nearest)
+			}
 			v.Missing = append(v.Missing, m)
 		}
 	}
@@ -79,6 +92,9 @@ func Compare(expected []cases.Expectation, alerts []alert.Alert) Verdict {
 		if a.entry[i] == none && (len(a.fits[i]) > 0 || urgent(al)) {
 			u := Unexpected{Alert: al}
 			u.Nearest, u.Differences = nearestEntry(expected, al)
+			if u.Nearest != nil {
+				_, u.Agreed = compare(*u.Nearest, al)
+			}
 			v.Unexpected = append(v.Unexpected, u)
 		}
 	}
@@ -86,7 +102,7 @@ func Compare(expected []cases.Expectation, alerts []alert.Alert) Verdict {
 }
 
 // urgent tells whether an alert may not come unexpected. A priority that is not Falco's is never passed over.
-func urgent(a alert.Alert) bool {
+func urgent(a Alert) bool {
 	p, err := ruleset.ParsePriority(a.Priority)
 	return err != nil || p.AtLeast(ruleset.PriorityNotice)
 }
@@ -103,7 +119,7 @@ type assignment struct {
 // assign gives alerts to entries along augmenting paths (Kuhn's algorithm, an entry being as many places as it allows). A
 // path never takes an alert from an entry without giving it another, nor its place from an alert, so what is served first
 // stays served: first the least that entries want, then the most that they allow.
-func assign(expected []cases.Expectation, alerts []alert.Alert) assignment {
+func assign(expected []cases.Expectation, alerts []Alert) assignment {
 	a := assignment{fits: make([][]int, len(alerts)), entry: make([]int, len(alerts)), taken: make([]int, len(expected))}
 	for i, al := range alerts {
 		a.entry[i] = none
@@ -156,26 +172,41 @@ func (a *assignment) find(i int, places []int, seen []bool) bool {
 	return false
 }
 
-// differences lists how an alert differs from what an entry wants: the rule, the priority, then the fields in their order.
-func differences(want cases.Expectation, a alert.Alert) []Difference {
-	var diffs []Difference
-	if a.Rule != want.Rule {
-		diffs = append(diffs, Difference{Field: "rule", Want: cases.Equal{Value: want.Rule}, Got: a.Rule})
+// differences lists how an alert differs from what an entry wants.
+func differences(want cases.Expectation, a Alert) []Difference {
+	differ, _ := compare(want, a)
+	return differ
+}
+
+// compare holds an alert against what an entry wants: the rule, the priority, the capture, then the fields in their order.
+func compare(want cases.Expectation, a Alert) (differ, agree []Difference) {
+	add := func(d Difference, ok bool) {
+		if ok {
+			agree = append(agree, d)
+		} else {
+			differ = append(differ, d)
+		}
 	}
-	if p := want.Priority; p != nil && !strings.EqualFold(p.String(), a.Priority) {
-		diffs = append(diffs, Difference{Field: "priority", Want: cases.Equal{Value: p.String()}, Got: a.Priority})
+	if a.Rule != want.Rule {
+		add(Difference{Field: "rule", Want: cases.Equal{Value: want.Rule}, Got: a.Rule}, false)
+	}
+	if p := want.Priority; p != nil {
+		add(Difference{Field: "priority", Want: cases.Equal{Value: p.String()}, Got: a.Priority}, strings.EqualFold(p.String(), a.Priority))
+	}
+	if want.Capture != 0 && a.Capture != 0 {
+		add(Difference{Field: "capture", Want: number(want.Capture), Got: number(a.Capture).Value}, want.Capture == a.Capture)
 	}
 	for _, f := range want.Fields {
 		got, ok := a.OutputFields[f.Name]
-		if !ok || !f.Want.Match(got) {
-			diffs = append(diffs, Difference{Field: f.Name, Want: f.Want, Got: got, Absent: !ok})
-		}
+		add(Difference{Field: f.Name, Want: f.Want, Got: got, Absent: !ok}, ok && f.Want.Match(got))
 	}
-	return diffs
+	return differ, agree
 }
 
-func nearestAlert(want cases.Expectation, alerts []alert.Alert, entry []int) (*alert.Alert, []Difference) {
-	var nearest *alert.Alert
+func number(n int) cases.Equal { return cases.Equal{Value: json.Number(strconv.Itoa(n))} }
+
+func nearestAlert(want cases.Expectation, alerts []Alert, entry []int) (*Alert, []Difference) {
+	var nearest *Alert
 	var least []Difference
 	for i := range alerts {
 		if entry[i] != none {
@@ -189,7 +220,7 @@ func nearestAlert(want cases.Expectation, alerts []alert.Alert, entry []int) (*a
 	return nearest, least
 }
 
-func nearestEntry(expected []cases.Expectation, a alert.Alert) (*cases.Expectation, []Difference) {
+func nearestEntry(expected []cases.Expectation, a Alert) (*cases.Expectation, []Difference) {
 	var nearest *cases.Expectation
 	var least []Difference
 	for e := range expected {

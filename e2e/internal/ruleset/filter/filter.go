@@ -85,6 +85,7 @@ type Value struct {
 	Text   string // unquoted, escapes resolved
 	Quoted bool   // written in quotes: never the name of a list
 	At     int
+	List   string // the list that it is an item of; empty for one that is written out
 }
 
 // List is the right side of in, intersects, pmatch and of operators with a modifier.

@@ -433,7 +433,7 @@ func (p *parser) transformArg(name string, tuples bool) (Operand, error) {
 		}
 		if p.atQuote() {
 			text, err := p.quoted()
-			return &Value{text, true, at}, err
+			return &Value{Text: text, Quoted: true, At: at}, err
 		}
 		if tuples && p.take("(") {
 			return p.tuple(name, at)
@@ -628,7 +628,7 @@ func (p *parser) value(after string) (Operand, error) {
 	if !quoted && text == "" {
 		return nil, p.errorf("expected a value after %q, not %s", after, p.next())
 	}
-	return &Value{text, quoted, start}, nil
+	return &Value{Text: text, Quoted: quoted, At: start}, nil
 }
 
 func (p *parser) atQuote() bool {

@@ -159,7 +159,7 @@ func TestOffsetsPointAtTheText(t *testing.T) {
 func TestParseItems(t *testing.T) {
 	items, err := ParseItems(` a, "b c",'d' `)
 	require.NoError(t, err)
-	assert.Equal(t, []*Value{{"a", false, 1}, {"b c", true, 4}, {"d", true, 10}}, items)
+	assert.Equal(t, []*Value{{Text: "a", At: 1}, {Text: "b c", Quoted: true, At: 4}, {Text: "d", Quoted: true, At: 10}}, items)
 
 	items, err = ParseItems("")
 	require.NoError(t, err)

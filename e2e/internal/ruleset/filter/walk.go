@@ -22,6 +22,28 @@ func Walk(e Expr, visit func(Expr) bool) {
 	}
 }
 
+// Copy returns a node that is like e and shares what is below it.
+func Copy(e Expr) Expr {
+	switch e := e.(type) {
+	case *And:
+		c := *e
+		return &c
+	case *Or:
+		c := *e
+		return &c
+	case *Not:
+		c := *e
+		return &c
+	case *Macro:
+		c := *e
+		return &c
+	case *Check:
+		c := *e
+		return &c
+	}
+	return e
+}
+
 // Checks returns the checks of a condition in text order.
 func Checks(e Expr) []*Check {
 	var checks []*Check
@@ -73,35 +95,35 @@ func ReplaceMacros(e Expr, expand func(*Macro) (Expr, error)) (Expr, error) {
 		return expand(e)
 	case *Not:
 		term, err := ReplaceMacros(e.Term, expand)
-		if err != nil {
-			return nil, err
+		if err != nil || term == e.Term {
+			return e, err
 		}
 		return &Not{term, e.At}, nil
 	case *And:
-		terms, err := replaceTerms(e.Terms, expand)
-		if err != nil {
-			return nil, err
+		terms, changed, err := replaceTerms(e.Terms, expand)
+		if err != nil || !changed {
+			return e, err
 		}
 		return &And{terms, e.At}, nil
 	case *Or:
-		terms, err := replaceTerms(e.Terms, expand)
-		if err != nil {
-			return nil, err
+		terms, changed, err := replaceTerms(e.Terms, expand)
+		if err != nil || !changed {
+			return e, err
 		}
 		return &Or{terms, e.At}, nil
 	}
 	return e, nil
 }
 
-func replaceTerms(terms []Expr, expand func(*Macro) (Expr, error)) ([]Expr, error) {
-	out := make([]Expr, len(terms))
+func replaceTerms(terms []Expr, expand func(*Macro) (Expr, error)) (out []Expr, changed bool, err error) {
+	out = make([]Expr, len(terms))
 	for i, t := range terms {
-		var err error
 		if out[i], err = ReplaceMacros(t, expand); err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		changed = changed || out[i] != t
 	}
-	return out, nil
+	return out, changed, nil
 }
 
 // IsNewer reports whether the transformer, or one inside it, takes libs 0.24: join, concat, getopt, and any but a field as
