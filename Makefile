@@ -41,7 +41,17 @@ demo: build
 test: build
 	$(GO) vet ./...
 	$(GO) test ./...
-	$(BIN)/stagectl test
+	$(BIN)/stagectl test $(if $(CI),--no-cache)
+
+## coverage: which terms of the rules no case exercises, and which rules lack a case
+.PHONY: coverage
+coverage: build
+	$(BIN)/stagectl coverage --check
+
+## mutate: which small changes of the rules no case notices; takes minutes
+.PHONY: mutate
+mutate: build
+	$(BIN)/stagectl mutate
 
 ## lint: golangci-lint, and stagectl lint on the rules
 .PHONY: lint

@@ -30,6 +30,8 @@ var errFindings = errors.New("findings")
 type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Replay captures and print the alerts."`
 	Test     testCmd     `cmd:"" help:"Replay the captures of test cases and compare the alerts with those that the cases expect."`
+	Coverage coverageCmd `cmd:"" help:"Tell which terms of the rules no case exercises, and which rules lack a case."`
+	Mutate   mutateCmd   `cmd:"" help:"Change the rules' conditions a little and tell which changes no case notices."`
 	Learn    learnCmd    `cmd:"" help:"Learn a baseline of what is normal from captures."`
 	Tune     tuneCmd     `cmd:"" help:"Try values of the rules' thresholds on labelled captures and recommend some."`
 	Report   reportCmd   `cmd:"" help:"Replay captures and write an HTML page of what each container did with data."`

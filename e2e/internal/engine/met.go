@@ -31,7 +31,7 @@ func withOwnKeys(conditions []string) ([]string, error) {
 		for _, check := range filter.Checks(e) {
 			if f, ok := check.Left.(*filter.Field); ok && f.Name == fieldOnce {
 				own := *f
-				own.Arg += "#" + strconv.Itoa(i)
+				own.Arg = strconv.Itoa(i) + "#" + own.Arg // an interval stands at the end
 				check.Left = &own
 			}
 		}

@@ -189,10 +189,21 @@ func (c *compiler) expand(e filter.Expr, visible int, path []string) (filter.Exp
 		if err != nil {
 			return nil, err
 		}
-		use := filter.Copy(expanded) // a node of its own for each use
-		c.uses[use] = append([]string{name.Name}, c.uses[expanded]...)
-		return use, nil
+		return c.use(name.Name, expanded), nil
 	})
+}
+
+// use is a node that stands for a use of a macro, like what it is expanded to. Each use is a node of its own, but for a check:
+// that is the one of the macro's Body, unless the macro is only another name for the macro that has it.
+func (c *compiler) use(name string, expanded filter.Expr) filter.Expr {
+	names := append([]string{name}, c.uses[expanded]...)
+	if _, ok := expanded.(*filter.Check); ok && (len(names) == 1 || len(names) == 2 && names[1] == name) {
+		c.uses[expanded] = names[:1]
+		return expanded
+	}
+	use := filter.Copy(expanded)
+	c.uses[use] = names
+	return use
 }
 
 // parse parses a condition and puts the items of lists in place of their names. The error is an *Error.

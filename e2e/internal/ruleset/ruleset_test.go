@@ -721,4 +721,18 @@ func TestNodesKnowTheMacrosAndListsThatTheyComeFrom(t *testing.T) {
 	assert.Equal(t, []string{"read of reads", "pread of reads", "readv of "}, lists)
 	assert.Equal(t, "reads", s.Lists()[0].Name)
 	assert.Equal(t, []string{"inner", "alias", "outer"}, []string{s.Macros()[0].Name, s.Macros()[1].Name, s.Macros()[2].Name})
+
+	s, err = parse(`
+- macro: check
+  condition: fd.num > 2
+- macro: name
+  condition: check
+` + ruleText("evt.type = open and check and name and check"))
+	require.NoError(t, err)
+	r = s.Rules()[0]
+	and = r.Expr.(*filter.And)
+	assert.Same(t, s.Macros()[0].Body, and.Terms[1], "a check is the one of its macro")
+	assert.Same(t, and.Terms[1], and.Terms[3])
+	assert.Equal(t, []string{"check"}, r.Macros[and.Terms[1]])
+	assert.Equal(t, []string{"name", "check"}, r.Macros[and.Terms[2]])
 }
