@@ -130,6 +130,36 @@ func beside(file, instead string) (string, error) {
 	return path, nil
 }
 
+// replayFlags choose what a capture is replayed with.
+type replayFlags struct {
+	Config   string `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
+	Baseline string `placeholder:"FILE" help:"Baseline to compare with, as stagectl learn or the plugin wrote it."`
+
+	Bundle bundleFlags `embed:""`
+}
+
+// request is a replay without its capture.
+func (f replayFlags) request() (engine.Request, error) {
+	var req engine.Request
+	var err error
+	if req.InitConfig, err = readInitConfig(f.Config); err != nil {
+		return engine.Request{}, err
+	}
+	if err := refuseBaselineFile(req.InitConfig); err != nil {
+		return engine.Request{}, err
+	}
+	if req.InitConfig, err = compareWith(f.Baseline, req.InitConfig); err != nil {
+		return engine.Request{}, err
+	}
+	if req.Rules, err = f.Bundle.rulesPaths(); err != nil {
+		return engine.Request{}, err
+	}
+	if req.Plugin, err = f.Bundle.pluginPath(); err != nil {
+		return engine.Request{}, err
+	}
+	return req, nil
+}
+
 // readInitConfig reads the plugin's init_config, YAML or JSON, from a file as JSON. No file is no configuration.
 func readInitConfig(path string) (json.RawMessage, error) {
 	if path == "" {

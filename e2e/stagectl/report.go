@@ -17,31 +17,16 @@ import (
 type reportCmd struct {
 	Captures []string `arg:"" name:"capture" help:"Capture files (.scap), replayed one after the other, each by a fresh engine."`
 	Out      string   `required:"" placeholder:"FILE" help:"HTML file to write. It loads nothing, so that it can be read on closed sites."`
-	Config   string   `placeholder:"FILE" help:"The plugin's init_config, as YAML or JSON."`
-	Baseline string   `placeholder:"FILE" help:"Baseline to compare with; the page shows what is usual, and volumes by the minute."`
 
-	Bundle bundleFlags `embed:""`
+	With   replayFlags `embed:""`
 	Engine engineFlags `embed:""`
 }
 
 // Run writes the page when all captures are replayed. A capture that is cut off is shown as far as it goes, and is an error
 // all the same.
 func (c reportCmd) Run(ctx context.Context, con console) error {
-	req := engine.Request{}
-	var err error
-	if req.InitConfig, err = readInitConfig(c.Config); err != nil {
-		return err
-	}
-	if err := refuseBaselineFile(req.InitConfig); err != nil {
-		return err
-	}
-	if req.InitConfig, err = compareWith(c.Baseline, req.InitConfig); err != nil {
-		return err
-	}
-	if req.Rules, err = c.Bundle.rulesPaths(); err != nil {
-		return err
-	}
-	if req.Plugin, err = c.Bundle.pluginPath(); err != nil {
+	req, err := c.With.request()
+	if err != nil {
 		return err
 	}
 	eng, err := c.Engine.open(ctx, con)
@@ -49,7 +34,7 @@ func (c reportCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	window := ""
-	if c.Baseline != "" {
+	if c.With.Baseline != "" {
 		window = "1m" // what a baseline learns
 	}
 	var replays []*timeline.Replay
