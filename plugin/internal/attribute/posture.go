@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/falco-datastaging/datastaging/plugin/internal/place"
 )
 
 // Posture is what a container may do beyond its own walls, as far as its metadata and its processes have told.
@@ -62,7 +64,7 @@ func (p *Posture) Reasons() string {
 		names []string
 	}{{"runtime socket ", p.Sockets}, {"host path ", p.HostPaths}, {"device ", p.Devices}} {
 		for _, name := range r.names {
-			reasons = append(reasons, r.kind+shorten(name))
+			reasons = append(reasons, r.kind+place.Shorten(name))
 		}
 	}
 	switch {
@@ -77,16 +79,6 @@ func (p *Posture) Reasons() string {
 		}
 	}
 	return strings.Join(reasons, ", ")
-}
-
-// maxReasonPath is the longest path that a reason shows whole.
-const maxReasonPath = 80
-
-func shorten(p string) string {
-	if len(p) <= maxReasonPath {
-		return p
-	}
-	return p[:maxReasonPath/2] + "..." + p[len(p)-maxReasonPath/2:]
 }
 
 // ran notes what a process that a container runs may do.

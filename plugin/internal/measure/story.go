@@ -142,7 +142,7 @@ func (a *Account) Story(now uint64, entries []Entry) string {
 		entries = entries[len(entries)-maxTold:]
 	}
 	for _, e := range entries {
-		steps = append(steps, step{"entered", e.TS, told{[]string{"by " + e.By + " (" + shorten(e.How) + ")"}, most}})
+		steps = append(steps, step{"entered", e.TS, told{[]string{"by " + e.By + " (" + place.Shorten(e.How) + ")"}, most}})
 	}
 	steps = slices.DeleteFunc(steps, func(s step) bool { return s.told.total == 0 || s.told.total < most/negligible })
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.start, b.start) })
@@ -220,7 +220,7 @@ func (a *Account) tellDirs(r *recent[place.Dirs], now uint64) told {
 	r.turn(now, a.cfg.Memory)
 	all := r.before.Clone()
 	r.count.AddTo(&all)
-	return tell(all.All(), 0, shorten)
+	return tell(all.All(), 0, place.Shorten)
 }
 
 func tellFew[K comparable](r *recent[place.Few[K]], now uint64, memory time.Duration, name func(K) string) told {
@@ -260,16 +260,4 @@ func tell[K comparable](counts []place.Count[K], rest uint64, name func(K) strin
 		t.places = append(t.places, humanize.IBytes(rest)+" elsewhere")
 	}
 	return t
-}
-
-// maxPath is the longest path that is told whole.
-const maxPath = 80
-
-// shorten takes out the middle of a long path, where there is least to tell it by.
-func shorten(path string) string {
-	if len(path) <= maxPath {
-		return path
-	}
-	const end = (maxPath - len("...")) / 2
-	return path[:end] + "..." + path[len(path)-end:]
 }

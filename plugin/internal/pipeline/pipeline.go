@@ -62,6 +62,8 @@ type current struct {
 
 	audit    *audit.Event // of an audit event that could be read
 	identity *attribute.Container
+
+	shown bool // the view shows it
 }
 
 // New builds a pipeline from an init_config. entries is shared with the other instances of the plugin.
@@ -179,8 +181,12 @@ func (p *Pipeline) Extract(num, ts uint64, tid int64, field int, key string, has
 // look makes the view show the event and reports whether there is anything to see.
 func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	c := &p.current
+	if c.num == num && c.shown && p.view.Now == ts { // a rule asks for many fields
+		return true
+	}
 	if c.num == num && c.audit != nil {
 		p.auditView(ts)
+		c.shown = true
 		return true
 	}
 	if c.num != num { // an event of a type that the plugin does not read, or one that moved nothing
@@ -207,6 +213,7 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 		Unmanaged: p.attributor.Unmanaged(c.process.Container, ts),
 		Resource:  c.resource, Peer: c.peer,
 	}
+	c.shown = true
 	return true
 }
 

@@ -187,3 +187,15 @@ func parent(path string) string {
 func below(path, dir string) bool {
 	return dir == "/" || strings.HasPrefix(path, dir) && (len(path) == len(dir) || path[len(dir)] == '/')
 }
+
+// maxShown is the longest path that is shown whole.
+const maxShown = 80
+
+// Shorten takes out the middle of a long path, where there is least to tell it by.
+func Shorten(path string) string {
+	if len(path) <= maxShown {
+		return path
+	}
+	const end = (maxShown - len("...")) / 2
+	return path[:end] + "..." + path[len(path)-end:]
+}
