@@ -31,18 +31,11 @@ type coverageCmd struct {
 // Run runs the cases, asks the engine about the terms of the rules and reports on stdout. It returns errFindings where a check
 // fails.
 func (c coverageCmd) Run(ctx context.Context, con console) error {
-	found, err := cases.Find(c.Cases...)
-	if err != nil {
-		return err
-	}
-	t, err := c.tester(c.Bundle, con)
+	found, t, err := c.begin(c.Cases, c.Bundle, false, con)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	if err := checkCases(found, t.rules, false); err != nil {
-		return err
-	}
 	set, err := ruleset.Load(t.rules...)
 	if err != nil {
 		return err
@@ -120,7 +113,7 @@ func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run,
 
 // ask asks the engine which open conditions a case's captures meet.
 func (t *tester) ask(ctx context.Context, eng engine.Engine, c cases.Case, progress *coverage.Progress) error {
-	return t.each(ctx, eng, c, func(capture int, req engine.Request) error {
+	return t.asking(ctx, eng, c, func(req engine.Request) error {
 		source := sourceOf(req.Capture)
 		open := progress.Open(source)
 		met, err := t.cache.Met(ctx, eng, req, open)
@@ -132,10 +125,7 @@ func (t *tester) ask(ctx context.Context, eng engine.Engine, c cases.Case, progr
 				progress.Saw(source, condition)
 			}
 		}
-		if capture < len(c.Captures) { // for the next one's state
-			_, _, err = t.one(ctx, eng, req)
-		}
-		return err
+		return nil
 	})
 }
 
@@ -164,7 +154,7 @@ func (t *tester) roles(ctx context.Context, eng engine.Engine, set *ruleset.Set,
 			continue
 		}
 		group.Go(func() error {
-			return t.each(inner, eng, res.Case, func(capture int, req engine.Request) error {
+			return t.asking(inner, eng, res.Case, func(req engine.Request) error {
 				var ask []string
 				var of []int // the steps that are asked
 				for s := range steps {
@@ -179,10 +169,7 @@ func (t *tester) roles(ctx context.Context, eng engine.Engine, set *ruleset.Set,
 				for n, s := range of {
 					met[i][s] = met[i][s] || some[n]
 				}
-				if capture < len(res.Case.Captures) {
-					_, _, err = t.one(inner, eng, req)
-				}
-				return err
+				return nil
 			})
 		})
 	}

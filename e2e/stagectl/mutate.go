@@ -65,18 +65,11 @@ type tried struct {
 
 // Run tries the mutants and reports on stdout.
 func (c mutateCmd) Run(ctx context.Context, con console) error {
-	found, err := cases.Find(c.Cases...)
-	if err != nil {
-		return err
-	}
-	t, err := c.tester(c.Bundle, con)
+	found, t, err := c.begin(c.Cases, c.Bundle, false, con)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	if err := checkCases(found, t.rules, false); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "stagectl-mutate-")
 	if err != nil {
 		return err
@@ -291,7 +284,7 @@ func (m *mutator) firing(t *trial) []int {
 func (m *mutator) concerned(ctx context.Context, alive []*trial, result int) ([]*trial, error) {
 	c := m.results[result].Case
 	concerned := map[*trial]bool{}
-	err := m.each(ctx, m.engines[0], c, func(capture int, req engine.Request) error {
+	err := m.asking(ctx, m.engines[0], c, func(req engine.Request) error {
 		source := sourceOf(req.Capture)
 		var ask []string
 		for _, t := range alive {
@@ -313,10 +306,7 @@ func (m *mutator) concerned(ctx context.Context, alive []*trial, result int) ([]
 			differs := t.variants[m.key(result)].differs[source]
 			concerned[t] = concerned[t] || slices.ContainsFunc(differs, func(d string) bool { return met[d] })
 		}
-		if capture < len(c.Captures) { // for the next one's state
-			_, _, err = m.one(ctx, m.engines[0], req)
-		}
-		return err
+		return nil
 	})
 	return slices.DeleteFunc(slices.Clone(alive), func(t *trial) bool { return !concerned[t] }), err
 }

@@ -33,18 +33,11 @@ type testCmd struct {
 // Run runs the cases and reports on stdout. It returns errFindings where a case fails, and another error where one could
 // not be run.
 func (c testCmd) Run(ctx context.Context, con console) error {
-	found, err := cases.Find(c.Cases...)
-	if err != nil {
-		return err
-	}
-	t, err := c.tester(c.Bundle, con)
+	found, t, err := c.begin(c.Cases, c.Bundle, c.Update != "no", con)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	if err := checkCases(found, t.rules, c.Update != "no"); err != nil {
-		return err
-	}
 	if t.engines, err = c.engines(ctx, con); err != nil {
 		return err
 	}
@@ -167,6 +160,24 @@ func (f campaignFlags) Validate() error {
 		return fmt.Errorf("--parallel=%d: write 1 or more", f.Parallel)
 	}
 	return nil
+}
+
+// begin finds and checks cases and makes a tester without engines for them. The caller closes it. drafts says that a case may
+// expect nothing yet.
+func (f campaignFlags) begin(names []string, bundle bundleFlags, drafts bool, con console) ([]cases.Case, *tester, error) {
+	found, err := cases.Find(names...)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := f.tester(bundle, con)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkCases(found, t.rules, drafts); err != nil {
+		t.close()
+		return nil, nil, err
+	}
+	return found, t, nil
 }
 
 // tester makes a tester without engines. The caller closes it.

@@ -175,6 +175,18 @@ func (t *tester) each(ctx context.Context, eng engine.Engine, c cases.Case, visi
 	return nil
 }
 
+// asking visits a case's captures as each does, for visits that ask about a capture and do not replay it: what it leaves to the
+// next one is made for them.
+func (t *tester) asking(ctx context.Context, eng engine.Engine, c cases.Case, visit func(req engine.Request) error) error {
+	return t.each(ctx, eng, c, func(capture int, req engine.Request) error {
+		err := visit(req)
+		if err == nil && capture < len(c.Captures) {
+			_, _, err = t.one(ctx, eng, req)
+		}
+		return err
+	})
+}
+
 // one replays one capture, or has it from the cache.
 func (t *tester) one(ctx context.Context, eng engine.Engine, req engine.Request) (alerts []alert.Alert, hit bool, err error) {
 	alerts, hit, err = t.cache.Replay(ctx, eng, req)
