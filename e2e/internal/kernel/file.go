@@ -43,13 +43,16 @@ func (k *Kernel) newInode(c *Container, where string, shared bool) *inode {
 	k.nextIno++
 	f := &inode{ino: k.nextIno, dev: hostDev}
 	if !shared {
-		f.dev = 0x40 + uint32(c.number) // an overlay of its own
+		f.dev = anonymous(0x40 + uint32(c.number)) // an overlay of its own
 	}
 	h := fnv.New64a()
 	h.Write([]byte(where))
 	f.content.content.source = h.Sum64()
 	return f
 }
+
+// anonymous is the device of a file system without a block device, as new_encode_dev() in include/linux/kdev_t.h writes it.
+func anonymous(minor uint32) uint32 { return minor&0xff | minor&^0xff<<12 }
 
 // Open opens a file and gives it a descriptor, which the script may call by a name of its own. errno is that of an open that
 // fails, else 0.

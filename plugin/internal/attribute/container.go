@@ -31,6 +31,10 @@ type Container struct {
 	since      uint64 // ns since the epoch: when it was first seen
 	serves     bool   // somebody connected to it
 	ownNetwork bool   // has addresses of its own, not the node's
+	mountsTold bool   // Mounts are all there are
+	layered    bool   // its own file system lies on no block device
+	// What it read of the node's files without a mount for them, in bytes, and since when, in ns since the epoch.
+	beyond, beyondSince uint64
 }
 
 // from returns the other container that something comes from, nil where that is c itself or the host, which gives every
@@ -81,6 +85,7 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	if c.ID == "" {
 		return nil, netip.Addr{}, errors.New("parse container metadata: no container.id")
 	}
+	c.mountsTold = m.Container.Mounts != nil
 	for _, mount := range m.Container.Mounts {
 		if mount.Destination != "" {
 			c.Mounts = append(c.Mounts, Mount{mount.Source, mount.Destination})

@@ -14,7 +14,8 @@ type Posture struct {
 	HostPID, HostIPC, HostNetwork bool
 	HostPaths                     []string // sensitive directories and files of the node that it has mounted
 	Sockets                       []string // of the container runtime, by which it can start and enter other containers
-	Devices                       []string // of the node
+	Devices                       []string // of the node, that it has mounted
+	NodeFiles, NodeDevices        bool     // it read such without having them mounted
 	Capabilities                  uint64   // that lead out of the container, effective in some process of it; PPM_CAP_* bits
 	Root                          bool     // a process ran as the node's user 0
 }
@@ -43,7 +44,8 @@ const allCapabilities = 1<<41 - 1
 // Sensitive reports whether the container can reach the node, its data or other containers. A host network alone is how ingress
 // and node agents are built and does not count; IPC neither.
 func (p *Posture) Sensitive() bool {
-	return p.Privileged || p.HostPID || len(p.HostPaths) > 0 || len(p.Sockets) > 0 || len(p.Devices) > 0 || p.Capabilities != 0
+	return p.Privileged || p.HostPID || p.NodeFiles || p.NodeDevices || len(p.HostPaths) > 0 || len(p.Sockets) > 0 || len(p.Devices) > 0 ||
+		p.Capabilities != 0
 }
 
 // Reasons says in words what there is, "privileged, host path /etc, capability SYS_ADMIN"; empty for nothing.
@@ -54,6 +56,7 @@ func (p *Posture) Reasons() string {
 		text string
 	}{
 		{p.Privileged, "privileged"}, {p.HostPID, "host PID"}, {p.HostIPC, "host IPC"}, {p.HostNetwork, "host network"},
+		{p.NodeFiles, "files of the node"}, {p.NodeDevices, "devices of the node"},
 	} {
 		if r.is {
 			reasons = append(reasons, r.text)

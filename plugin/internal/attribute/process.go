@@ -305,8 +305,10 @@ func (a *Attributor) metadata(s *decode.State) {
 		return
 	}
 	c := a.container(told.ID)
-	told.told, told.serves, told.since = true, c.serves, c.since
+	told.told, told.serves, told.since, told.layered = true, c.serves, c.since, c.layered
+	told.beyond, told.beyondSince = c.beyond, c.beyondSince
 	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
+	told.Posture.NodeFiles, told.Posture.NodeDevices = c.Posture.NodeFiles, c.Posture.NodeDevices
 	told.Posture.Mounted(told.Mounts, a.cfg.Paths.Sensitive)
 	if told.Pod != "" && a.orchestrated == 0 {
 		a.orchestrated = s.TS

@@ -43,7 +43,7 @@ type File struct {
 	Path     string // as the last process that opened it sees it
 	Location Location
 	Mount    string // where the mount that the file lies in appears in the container; empty for its own file system
-	OfHost   bool   // lies on the node's own file system, through a host path
+	OfHost   bool   // lies on the node's own file system or is a device of it
 	Runtime  bool   // part of what programs need to run, and not written while it was watched
 	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
@@ -52,6 +52,8 @@ type File struct {
 	Container *Container // that wrote it last, or made it
 	Writer    *Process   // likewise
 	Size      uint64     // bytes written while it was watched
+	beyond    bool       // a file of the node that lies in none of the container's mounts
+	device    bool       // a device of the node
 	whole     bool       // Size is all there is in it: it was watched since it was made
 	unseen    bool       // something was in it before anything was seen to be written
 	sampled   bool       // it is known whether it looks random
@@ -64,12 +66,13 @@ type File struct {
 	Read, Written Touch
 }
 
-// Dir returns the directory that the file lies in, the file's own name where it has none.
+// Dir returns the directory that the file lies in; the file's own name where it has none, and that of a device of the node,
+// which is a whole disk or the like.
 func (f *File) Dir() string {
-	switch i := strings.LastIndexByte(f.Path, '/'); i {
-	case -1:
+	switch i := strings.LastIndexByte(f.Path, '/'); {
+	case i == -1 || f.device:
 		return f.Path
-	case 0:
+	case i == 0:
 		return "/"
 	default:
 		return f.Path[:i]
@@ -228,25 +231,29 @@ func (a *Attributor) file(p *Process, fd *FD, fresh bool) *File {
 		}
 	}
 	if fresh { // an inode number may be used again, and what was in an emptied file is gone
-		*f = File{dev: fd.Dev, ino: fd.Ino, whole: true, Container: p.Container, Writer: p, Read: f.Read, Written: f.Written}
+		*f = File{Path: f.Path, dev: fd.Dev, ino: fd.Ino, whole: true, Container: p.Container, Writer: p, Read: f.Read, Written: f.Written}
 	}
-	if f.Path != fd.Name {
-		f.Path = strings.Clone(fd.Name) // the table's string does not last
+	if f.Path == "" || !openedAgain(fd.Name) {
+		f.rename(fd)
 	}
-	if fd.Type == schema.FDDir { // a file without a name (O_TMPFILE): directories move no bytes
-		f.Path += "/"
-	}
-	mount := mountOf(f.Path, p.Container.Mounts)
-	if f.Location = a.cfg.Paths.locate(f.Path, mount); fd.Type == schema.FDMemfd {
+	if fd.Type == schema.FDMemfd {
 		f.Location = Memfd
 	}
-	f.settings = a.cfg.Paths.settings(f.Path)
-	f.Mount, f.OfHost = "", false
-	if mount != nil {
-		f.Mount, f.OfHost = mount.Destination, !mount.volume() && !ofRuntime(mount.Source)
-	}
-	f.Runtime = f.Size == 0 && f.Location != Memfd && a.cfg.Paths.runtime(f.Path)
+	a.find(p.Container, f)
 	return f
+}
+
+// rename gives a file the name that a descriptor has for it.
+func (f *File) rename(fd *FD) {
+	dir, nameless := strings.CutSuffix(f.Path, "/")
+	switch {
+	case fd.Type == schema.FDDir: // a file without a name (O_TMPFILE): directories move no bytes
+		if !nameless || dir != fd.Name {
+			f.Path = fd.Name + "/"
+		}
+	case f.Path != fd.Name:
+		f.Path = strings.Clone(fd.Name) // the table's string does not last
+	}
 }
 
 // sameFile finds a written file that a descriptor names without the device, or that was written through one which did. The

@@ -82,6 +82,9 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if f.Runtime = f.Runtime || f.Size == 0 && program(io.Head()); f.Runtime {
 		return
 	}
+	if f.beyond || f.device {
+		p.Container.strayed(f, io.NumBytes, io.TS, w)
+	}
 	t.Found = a.discover(r, io)
 	if f.Size > 0 {
 		t.HandedOver = p.Container.from(f.Container)

@@ -94,7 +94,7 @@ func catalogue() []Field {
 		text("staging.location", "Class of the place that the event's file lies in: none, tmp, shm, volume, hostpath, hidden, webroot, run or memfd", location),
 		sum("staging.sources", measure.Sources, "Distinct files read as data, libraries and other files of the runtime left out, in the window; on audit events, distinct secrets and config maps read by the user"),
 		sum("staging.source_bytes", measure.SourceBytes, "Bytes read from files as data in the window"),
-		sum("staging.host_bytes", measure.HostBytes, "Of those, bytes on the node's own file system, read through host paths"),
+		sum("staging.host_bytes", measure.HostBytes, "Of those, bytes of the node: on its own file system, however the container reached it, or of its devices"),
 		sum("staging.egress_bytes", measure.EgressBytes, "Bytes sent over the network, loopback left out, in the window"),
 		sum("staging.external_bytes", measure.ExternalBytes, "Bytes sent to addresses outside the cluster in the window"),
 		sum("staging.internal_egress_bytes", measure.InternalEgressBytes, "Bytes sent to containers and other systems of the cluster in the window"),
@@ -127,10 +127,10 @@ func catalogue() []Field {
 		},
 		{
 			Name: "posture.sensitive", Type: "bool",
-			Desc:  "Whether the container can reach the node, its data or other containers: privileged, host PID, runtime socket, sensitive host path, device or capability",
+			Desc:  "Whether the container can reach the node, its data or other containers: privileged, host PID, runtime socket, sensitive host path, device or capability, or seen to read files or devices of the node that it has no mount of",
 			value: func(v *View) any { return v.Posture.Sensitive() },
 		},
-		text("posture.reasons", "By what: privileged, host PID, host network, runtime socket PATH, host path PATH, device PATH, capability NAME", reasons),
+		text("posture.reasons", "By what: privileged, host PID, host network, files of the node, devices of the node, runtime socket PATH, host path PATH, device PATH, capability NAME", reasons),
 		{
 			Name: "posture.root", Type: "bool", Desc: "Whether a process of the container ran as the node's user 0",
 			value: func(v *View) any { return v.Posture.Root },
