@@ -33,7 +33,8 @@ type View struct {
 	Entries   func() []measure.Entry // who reached into the container through the orchestrator
 	Audit     *audit.Event           // nil on events of system calls; then Container and Account are those of who acted
 	Everybody baseline.View          // on audit events: what was learned of all users together
-	Resource  *attribute.Resource    // what the event's descriptor names; nil when it has none
+	Resource  *attribute.Resource    // what the event's descriptor names, at the end of a process its last file; nil for none
+	Socket    *attribute.Resource    // the same of sockets; Resource where that is one
 	Peer      attribute.Peer         // the remote end of the event's transfer
 }
 
@@ -283,7 +284,11 @@ func isNew(v *View, d baseline.Dimension) any {
 	if v.Audit != nil {
 		return isNewAudited(v, d)
 	}
-	seen := Seen(d, v.Container, v.Process, v.Resource, v.Peer)
+	r := v.Resource
+	if d == baseline.Peer || d == baseline.Port || d == baseline.Listen {
+		r = v.Socket
+	}
+	seen := Seen(d, v.Container, v.Process, r, v.Peer)
 	if seen == "" {
 		return nil
 	}

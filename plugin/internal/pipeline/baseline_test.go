@@ -51,6 +51,11 @@ func TestWhatWasLearnedIsKeptAndComparedWith(t *testing.T) {
 	assert.InDelta(t, 4096, ask(p, 100, "baseline.typical", "staged_bytes"), 100)
 	assert.Equal(t, false, ask(p, 100, "baseline.new", "dir"))
 
+	p.IO([]decode.IO{decode.NewIO(start+100*minute, 10, 99, 100, 5, -1, schema.OpWrite, nil)})
+	p.State(&decode.State{Kind: decode.KindExit, TS: start + 100*minute, TID: 10, Num: 100})
+	assert.Equal(t, true, ask(p, 100, "baseline.new", "peer"), "of the end of a process: of its last socket")
+	assert.Equal(t, false, ask(p, 100, "baseline.new", "dir"), "and of its last file")
+
 	work(p, 101, 1, 400*4096)
 	assert.InDelta(t, 400*4096, ask(p, 101, "baseline.observed", "staged_bytes"), 5000, "the window's far edge is a bucket wide")
 	assert.Greater(t, ask(p, 101, "baseline.deviation", "staged_bytes"), uint64(10))

@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -57,7 +58,8 @@ type current struct {
 	num      uint64
 	process  *attribute.Process
 	resource *attribute.Resource
-	fd       int32 // to be looked up when resource is nil; -1 for none
+	socket   *attribute.Resource // of the end of a process, beside the file
+	fd       int32               // to be looked up when resource is nil; -1 for none
 	peer     attribute.Peer
 
 	audit    *audit.Event // of an audit event that could be read
@@ -150,7 +152,7 @@ func (p *Pipeline) State(s *decode.State) {
 	if s.Kind == decode.KindExit && process != nil {
 		resource, socket = process.Last()
 	}
-	p.current = current{num: s.Num, process: process, resource: resource, fd: -1}
+	p.current = current{num: s.Num, process: process, resource: resource, socket: socket, fd: -1}
 	if s.Kind == decode.KindOpen || s.Kind == decode.KindSocket {
 		p.current.fd = s.FD
 	}
@@ -211,7 +213,7 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 		Entries:   p.entered,
 		Known:     p.attributor.Known(c.process.Container, ts),
 		Unmanaged: p.attributor.Unmanaged(c.process.Container, ts),
-		Resource:  c.resource, Peer: c.peer,
+		Resource:  c.resource, Socket: cmp.Or(c.socket, c.resource), Peer: c.peer,
 	}
 	c.shown = true
 	return true
