@@ -39,7 +39,8 @@
 // makes no deviation high. Mixed are, each weight smooth in the number of windows:
 //
 //   - a metric's active windows with its silence, the silence weighing silent/windows * 2^(-active/5): a metric that was
-//     active a few times in thousands of silent windows is neither impossible nor usual;
+//     active a few times in thousands of silent windows is neither impossible nor usual; in the 99th percentile silence
+//     weighs silent/windows * 2^-active, for what came every night of a week may come again;
 //   - an hour's normal with the whole day's, the day weighing 2^(-4 windows/MinWindows) of the hour's windows;
 //   - the workload's with the one of all workloads of its image, that with the one of all workloads pooled, and that with
 //     ignorance (spread 16), the next one weighing 2^(-4 windows/MinWindows). So a workload that has just enough windows

@@ -151,27 +151,29 @@ func (p *parts) windows() (n uint64) {
 	return n
 }
 
-// normal returns a metric's normal: that of its active windows mixed with its silence.
+// normal returns a metric's normal: that of its active windows, whose median and spread are mixed with its silence.
 func (p *parts) normal(m Metric) normal {
 	var sketches [maxParts]*sketch
 	var windows, active uint64
-	n := 0
+	numSketches := 0
 	for _, s := range p.series[:p.n] {
 		windows += s.windows
 		if sketch := s.sketches[m]; sketch != nil {
 			active += sketch.count
-			sketches[n] = sketch
-			n++
+			sketches[numSketches] = sketch
+			numSketches++
 		}
 	}
 	if active == 0 {
 		return silence(m)
 	}
-	q := quantiles(sketches[:n])
+	q := quantiles(sketches[:numSketches])
 	own := normal{median: lg(q[0]), tail: lg(q[2])}
 	own.spread = max(lg(q[1])-own.median, leastSpread)
 	quiet := float64(windows-min(windows, active)) / float64(windows)
-	return mix(own, silence(m), 1-quiet*math.Exp2(-float64(active)/activeHalving))
+	n := mix(own, silence(m), 1-quiet*math.Exp2(-float64(active)/activeHalving))
+	n.tail = own.tail * (1 - quiet*math.Exp2(-float64(active))) // what came every night of a week may come again
+	return n
 }
 
 // aggregate is what was learned of many workloads, to lean on.

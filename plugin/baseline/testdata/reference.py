@@ -43,8 +43,9 @@ def normal(windows, metric):
         return quiet
     median = lg(quantile(active, 500))
     own = (median, max(lg(quantile(active, 840)) - median, FLOOR), lg(quantile(active, 990)))
-    silent = len(windows) - len(active)
-    return mix(own, quiet, 1 - silent / len(windows) * 2 ** (-len(active) / ACTIVE))
+    silent = (len(windows) - len(active)) / len(windows)
+    mixed = mix(own, quiet, 1 - silent * 2 ** (-len(active) / ACTIVE))
+    return mixed[:2] + (own[2] * (1 - silent * 2 ** -len(active)),)
 
 
 def weight(windows, min_windows):
