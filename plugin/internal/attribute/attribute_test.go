@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,21 +30,43 @@ type table struct {
 	threads map[int64]attribute.Thread
 	cgroups map[int64]string
 	fds     map[int64]map[int32]attribute.FD
+	lent    [][]byte // what the last call returned
 }
 
 func (t *table) Thread(tid int64) (attribute.Thread, bool) {
+	t.takeBack()
 	thread, ok := t.threads[tid]
+	thread.Exe, thread.ContainerID = t.lend(thread.Exe), t.lend(thread.ContainerID)
 	return thread, ok
 }
 
 func (t *table) Cgroup(tid int64, i int) (string, bool) {
+	t.takeBack()
 	path, ok := t.cgroups[tid]
-	return path, ok && i == 0
+	return t.lend(path), ok && i == 0
 }
 
 func (t *table) FD(tid int64, fd int32) (attribute.FD, bool) {
+	t.takeBack()
 	f, ok := t.fds[tid][fd]
+	f.Name = t.lend(f.Name)
 	return f, ok
+}
+
+// lend returns a string that is good until the next call only, as those of an engine are.
+func (t *table) lend(s string) string {
+	b := []byte(s)
+	t.lent = append(t.lent, b)
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+func (t *table) takeBack() {
+	for _, b := range t.lent {
+		for i := range b {
+			b[i] = '?'
+		}
+	}
+	t.lent = t.lent[:0]
 }
 
 // node is a machine under test: what happens on it is told in the order it happens.
@@ -60,7 +83,7 @@ func newNode(t *testing.T) *node {
 	require.NoError(t, err)
 	n := &node{
 		T: t, now: start, inos: map[string]uint64{},
-		table: &table{map[int64]attribute.Thread{}, map[int64]string{}, map[int64]map[int32]attribute.FD{}},
+		table: &table{threads: map[int64]attribute.Thread{}, cgroups: map[int64]string{}, fds: map[int64]map[int32]attribute.FD{}},
 	}
 	n.a, err = attribute.New(settings.Attribute, n.table)
 	require.NoError(t, err)

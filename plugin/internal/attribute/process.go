@@ -239,11 +239,11 @@ func (a *Attributor) lookUp(tid int64) *Process {
 			return p
 		}
 	}
+	exe, id := strings.Clone(t.Exe), strings.Clone(t.ContainerID) // the table's strings do not last
 	p := a.newProcess(t.PID, a.containerOf(tid, nil))
-	p.Exe = strings.Clone(t.Exe)
-	p.inside = t.VPID != t.PID
-	if t.ContainerID != "" && t.ContainerID != Host && p.Container.OnHost() {
-		p.Container = a.container(strings.Clone(t.ContainerID))
+	p.Exe, p.inside = exe, t.VPID != t.PID
+	if id != "" && id != Host && p.Container.OnHost() {
+		p.Container = a.container(id)
 	}
 	if t.PID != tid {
 		a.addThread(t.PID, p)
@@ -279,6 +279,7 @@ func (a *Attributor) Identity(user string) *Container {
 func (a *Attributor) container(key string) *Container {
 	c, ok := a.containers.Get(key)
 	if !ok {
+		key = strings.Clone(key) // it may be a part of a string of the table
 		id, _, _ := strings.Cut(key, "/")
 		c = &Container{ID: id, Workload: key, ownNetwork: id != Host}
 		if a.containers.Add(key, c) {
