@@ -99,6 +99,14 @@ func encoded(head []byte) bool {
 	return len(head) == decode.HeadSize
 }
 
+// line is as long as the shortest that encoders write binary data in; lists of identifiers have shorter ones.
+const line = 60
+
+// written reports whether bytes are binary data that an encoder has begun to write as text.
+func written(head []byte) bool {
+	return encoded(head) && bytes.IndexByte(head[:line], '\n') < 0
+}
+
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' || c > '~' {

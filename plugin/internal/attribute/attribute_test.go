@@ -645,6 +645,68 @@ func TestBytesMovedInsideTheKernelAreReadAndWritten(t *testing.T) {
 	assert.Equal(t, attribute.Shm, moved[1].Resource.File.Location)
 }
 
+func TestPartsOfWhatAPipeCarriesAreArchivesWhereverTheyLie(t *testing.T) {
+	const line = "Y3VzdG9tZXIsbmFtZSxzdHJlZXQsY2l0eSxpYmFuCjEsQW5uYSBCZXJnZXIsSGF1cHRzdHIuIDEsQmVybGlu"
+	random := make([]byte, 80)
+	rand.NewChaCha8([32]byte{1}).Read(random)
+	for _, test := range []struct {
+		name, first, part string
+		packed            bool
+	}{
+		{"parts of an archive", "\x1f\x8b\x08" + string(random), string(random), true},
+		{"parts of one that is written as text", line, line, true},
+		{"text", "name,street,city\n" + line, "name,street,city\n" + line, false},
+		{"a list of identifiers", strings.Repeat("0b7e2f4c-9d1a\n", 6), strings.Repeat("0b7e2f4c-9d1a\n", 6), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.process(11, 'a')
+			for pid := range int64(2) {
+				n.table.fds[10+pid][7] = attribute.FD{Type: schema.FDFifo, Ino: 77}
+			}
+			n.open(10, 3, "/srv/customers.csv", false)
+			n.read(10, 3, 4*mb)
+			n.write(10, 7, mb, test.first)
+			n.write(10, 7, mb, test.part)
+			n.read(11, 7, 2*mb)
+			n.open(11, 4, "/opt/app/part.aa", true)
+			assert.Equal(t, test.packed, n.write(11, 4, mb, test.first).Resource.File.Packed)
+			n.open(11, 4, "/opt/app/part.ab", true)
+			assert.Equal(t, test.packed, n.write(11, 4, mb, test.part).Resource.File.Packed)
+		})
+	}
+}
+
+func TestWhatSomebodyHidToBeFetchedIsConcealed(t *testing.T) {
+	for _, test := range []struct {
+		path      string
+		concealed uint64
+	}{
+		{"/var/tmp/.srv/customers.csv", mb},
+		{"/run/.x", mb},
+		{"/tmp/export/customers.csv", 0},
+		{"/app/.cache/thumbs", 0},
+		{"/var/www/.well-known/list", 0},
+		{"/root/.cache/list", 0},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.copy(10, "/srv/customers.csv", test.path, mb, "name,street")
+			n.process(11, 'a')
+			n.open(11, 3, test.path, false)
+			n.read(11, 3, mb)
+			n.socket(11, 5, "203.0.113.10:40000", true)
+			assert.Equal(t, test.concealed, n.write(11, 5, mb, "").From[attribute.Concealed])
+			n.open(10, 3, test.path, false)
+			n.read(10, 3, mb)
+			n.socket(10, 5, "203.0.113.10:40001", true)
+			assert.Zero(t, n.write(10, 5, mb, "").From[attribute.Concealed], "by whom it was written")
+		})
+	}
+}
+
 func TestPartsAndCopiesOfAnArchiveAreArchivesAndWhatComesOutOfOneIsNot(t *testing.T) {
 	random := make([]byte, 64)
 	rand.NewChaCha8([32]byte{}).Read(random)

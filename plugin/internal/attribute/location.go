@@ -33,6 +33,9 @@ func (l Location) OwnPlace() bool { return l == Volume || l == HostPath }
 // scratch reports whether nothing is meant to stay here.
 func (l Location) scratch() bool { return l != NoLocation && !l.OwnPlace() }
 
+// temporary reports whether only running programs keep files here; what web servers serve stays.
+func (l Location) temporary() bool { return l == Tmp || l == Shm || l == Run }
+
 // Paths says which directories belong to which class. Every entry is an absolute path and names what lies below it, or
 // that one file.
 type Paths struct {

@@ -22,6 +22,7 @@ func (a *Attributor) find(c *Container, f *File) {
 		f.Location = a.cfg.Paths.locate(seen, mount)
 	}
 	f.settings = a.cfg.Paths.settings(seen)
+	f.concealed = f.Location == Hidden && a.cfg.Paths.scratch(seen).temporary()
 	f.Runtime = f.Size == 0 && f.Location != Memfd && !link && a.cfg.Paths.runtime(seen)
 	f.device, f.beyond = false, foreign || mount == nil && c.stray(f, seen)
 	f.Mount, f.OfHost = "", f.beyond

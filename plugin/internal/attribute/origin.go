@@ -11,12 +11,13 @@ import "time"
 type Origin uint8
 
 const (
-	Local    Origin = iota // read from files as data
-	Received               // sent by a peer that is not external
-	Fetched                // sent by an external peer: what came from outside is not taken from here when it leaves
-	Staged                 // read from a file that local or received bytes were gathered in
-	Packed                 // read from an archive that such bytes were gathered in
-	Piped                  // such bytes that another process passed on through a pipe
+	Local     Origin = iota // read from files as data
+	Received                // sent by a peer that is not external
+	Fetched                 // sent by an external peer: what came from outside is not taken from here when it leaves
+	Staged                  // read from a file that local or received bytes were gathered in
+	Packed                  // read from an archive that such bytes were gathered in, or from a pipe that carried one
+	Concealed               // read from a file that such bytes were gathered in where nobody looks, within a place where nothing stays
+	Piped                   // such bytes that another process passed on through a pipe
 	numOrigins
 )
 

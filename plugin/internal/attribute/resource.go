@@ -57,6 +57,7 @@ type File struct {
 	whole     bool       // Size is all there is in it: it was watched since it was made
 	unseen    bool       // something was in it before anything was seen to be written
 	sampled   bool       // it is known whether it looks random
+	concealed bool       // hidden within a place where nothing is meant to stay
 	settings  bool       // lies where programs keep settings and caches, which says nothing by itself
 	deployed  bool       // written before the container had served anybody
 	contents  ledger     // of Size, by origin
@@ -110,6 +111,7 @@ const (
 type flow struct {
 	carries ledger
 	passed  uint64     // bytes that went in
+	packed  bool       // they began like an archive, or like one that is written as text
 	giver   *Container // that put bytes in last
 }
 

@@ -119,6 +119,9 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if (f.Location != NoLocation || f.settings) && !itsOwn {
 		p.holds.add(Staged, gathered, io.TS, w)
 	}
+	if f.concealed && f.Writer != p {
+		p.holds.add(Concealed, gathered, io.TS, w)
+	}
 }
 
 // discover books and returns what is read of a file that was made while it was watched but that nothing was seen to be written to: it
@@ -171,14 +174,14 @@ func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer
 			t.Handed = share(io.NumBytes, staged, f.passed)
 		}
 	}
-	for o := range Piped {
-		p.holds.add(o, share(io.NumBytes, f.carries.get(o, io.TS, w), f.passed), io.TS, w)
+	gathered := min(f.passed, f.carries.get(Local, io.TS, w)+f.carries.get(Received, io.TS, w))
+	for o := range numOrigins {
+		amount := f.carries.get(o, io.TS, w)
+		if o == Packed && f.packed || o == Piped && r.channel.joins {
+			amount = gathered
+		}
+		p.holds.add(o, share(io.NumBytes, amount, f.passed), io.TS, w)
 	}
-	piped := f.carries.get(Piped, io.TS, w)
-	if r.channel.joins {
-		piped = min(f.passed, f.carries.get(Local, io.TS, w)+f.carries.get(Received, io.TS, w))
-	}
-	p.holds.add(Piped, share(io.NumBytes, piped, f.passed), io.TS, w)
 }
 
 func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) {
@@ -238,6 +241,9 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 // send puts what a process writes into a channel.
 func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts) {
 	f := r.sends()
+	if f.passed == 0 {
+		f.packed = packed(io.Head(), io.NumBytes) || written(io.Head())
+	}
 	f.passed += io.NumBytes
 	f.giver = p.Container
 	for o := range numOrigins {

@@ -378,8 +378,9 @@ func (a *Account) sent(t *attribute.Transfer) {
 		return
 	}
 	a.add(ExternalBytes, t.TS, t.NumBytes)
-	// Answering a request with files is what servers do; with an archive that was packed here a moment ago it is not.
-	n := t.From[attribute.Packed]
+	// Answering a request with files is what servers do; with an archive that was packed here a moment ago, or with what
+	// somebody has hidden, it is not.
+	n := max(t.From[attribute.Packed], t.From[attribute.Concealed])
 	if !t.Resource.Inbound {
 		n = max(n, t.From[attribute.Staged], t.From[attribute.Piped])
 	}
