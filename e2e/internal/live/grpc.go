@@ -27,9 +27,10 @@ type GRPC struct {
 	// lost with the connection.
 	Reconnect bool
 
-	config client.Config
-	target string
-	socket string // path of the Unix socket; empty for the network
+	config    client.Config
+	target    string
+	socket    string // path of the Unix socket; empty for the network
+	responses responses
 }
 
 // TLSFiles name PEM files.
@@ -49,7 +50,11 @@ const (
 // NewGRPC connects to a Unix socket (unix:///run/falco/falco.sock, or its path) without TLS, or to host:port with mTLS, as
 // Falco demands it. Nothing is opened before Run.
 func NewGRPC(target string, files TLSFiles) (*GRPC, error) {
-	g := &GRPC{target: target}
+	read, err := newResponses()
+	if err != nil {
+		return nil, err
+	}
+	g := &GRPC{target: target, responses: read}
 	g.config.DialOptions = []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))}
 	path, isSocket := strings.CutPrefix(target, "unix:")
 	if isSocket || strings.HasPrefix(target, "/") {
@@ -124,7 +129,7 @@ func (g *GRPC) receive(ctx context.Context, out chan<- Received) (connected bool
 	if err != nil {
 		return true, err
 	}
-	return true, pump(ctx, stream, out)
+	return true, g.pump(ctx, stream, out)
 }
 
 // greet asks Falco for its version, which tells whether somebody is there. One that has no such service may have the other.
@@ -147,7 +152,7 @@ func greet(ctx context.Context, falco *client.Client, target string, out chan<- 
 }
 
 // pump asks for alerts and hands them over until the stream ends. client-go's own loop can drop the last alert before an end.
-func pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Received) error {
+func (g *GRPC) pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Received) error {
 	responses := make(chan *outputs.Response)
 	ended := make(chan error, 1)
 	go func() {
@@ -173,7 +178,7 @@ func pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Rece
 		select {
 		case r := <-responses:
 			received := Received{}
-			a, err := FromResponse(r)
+			a, err := g.responses.alert(r)
 			if err != nil {
 				received.Bad = fmt.Errorf("gRPC: %w", err)
 			} else {
