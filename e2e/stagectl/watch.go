@@ -54,9 +54,9 @@ type watchCmd struct {
 func (watchCmd) Help() string {
 	return `Without --expect it watches until the source or the time ends, or until it is interrupted.
 
-With --expect it exits with 1 as soon as an alert comes that is not expected, or one too many. It exits with 0 when the source
-or the time ends and all that must come has come: a count has an upper bound, and so has silence, so only the whole time can
-tell. With --settle it does so earlier. Missing alerts are 1, too; 2 is what could not be done: no verdict.`
+With --expect it exits with 1 as soon as an alert at NOTICE or above comes that is not expected, or one too many. It exits with
+0 when the source or the time ends and all that must come has come: a count has an upper bound, and so has silence, so only the
+whole time can tell. With --settle it does so earlier. Missing alerts are 1, too; 2 is what could not be done: no verdict.`
 }
 
 // Validate is called by kong.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/falcosecurity/client-go/pkg/api/outputs"
@@ -52,7 +53,26 @@ func (s responses) alert(r *outputs.Response) (alert.Alert, error) {
 	for name, text := range r.GetOutputFields() {
 		a.OutputFields[name] = s.value(name, text)
 	}
+	if field := timeField(a.Output); field != "" {
+		a.OutputFields[field] = json.Number(strconv.FormatInt(a.Time.UnixNano(), 10))
+	}
 	return a, nil
+}
+
+// prefix is what Falco puts before a rule's output: the time alone, or with time_format_iso_8601 the date as well.
+var prefix = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}T)?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}`)
+
+// timeField is the field of the time before an alert's text, which Falco's JSON has, in nanoseconds, and its gRPC output does not;
+// "" where there is no such time, as in Falco's own alerts.
+func timeField(output string) string {
+	switch at := prefix.FindStringSubmatch(output); {
+	case at == nil:
+		return ""
+	case at[1] != "":
+		return "evt.time.iso8601"
+	default:
+		return "evt.time"
+	}
 }
 
 // number is how Falco writes numbers: as JSON does, without an exponent.

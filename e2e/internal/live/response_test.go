@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -79,6 +80,8 @@ func received() alert.Alert {
 			"user.loginname": "007",
 			"evt.arg.data":   "12",
 
+			"evt.time": json.Number(strconv.FormatInt(at.UnixNano(), 10)), // of the text before the output
+
 			"staging.peer_name":  "443",
 			"staging.top_dir[1]": json.Number("7"), // of no field that is known
 			"baseline.age":       json.Number("60000000000"),
@@ -127,10 +130,20 @@ func TestAResponseWithAnAlertInJSONIsThatAlert(t *testing.T) {
 	assert.Equal(t, "Egress", got.Rule)
 }
 
+func TestTheTimeBeforeAnOutputIsAField(t *testing.T) {
+	for output, want := range map[string]string{
+		"17:02:23.801166850: Warning sent":                 "evt.time",
+		"2026-11-23T17:02:23.801166850+0000: Warning sent": "evt.time.iso8601",
+		"Falco metrics snapshot":                           "", "2026-11-23 something": "",
+	} {
+		assert.Equal(t, want, timeField(output), output)
+	}
+}
+
 // Falco's own alerts, such as metrics, have fields of JSON values as text.
 func TestANullOfFalcosOwnAlertsIsNoValue(t *testing.T) {
 	r := response()
-	r.OutputFields = map[string]string{"falco.version": "null"}
+	r.Output, r.OutputFields = "Falco metrics snapshot", map[string]string{"falco.version": "null"}
 	got, err := readResponse(t, r)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]any{"falco.version": nil}, got.OutputFields)
