@@ -196,6 +196,7 @@ var auditedFiles = map[string]string{
 `,
 	"stock.yaml": `- {rule: Other Call, desc: d, condition: evt.type = execve, output: o, priority: NOTICE}
 - {rule: Same Call, desc: d, condition: "evt.type in (open, close)", output: o, priority: NOTICE}
+- {rule: Same Call Again, desc: d, condition: evt.type = close, output: o, priority: NOTICE}
 - {rule: Switched Off, desc: d, condition: evt.type = close, output: o, priority: NOTICE, enabled: false}
 - {rule: Other Source, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}
 `,
@@ -213,10 +214,10 @@ func ofCheck(r doctor.Report, dir, check string) (out []string) {
 }
 
 func TestRulesThatAreAskedBeforeOursHideThem(t *testing.T) {
-	const calls = `warn 0 rule_matching is first: of an event on which "Same Call" in DIR/stock.yaml fires, "Good Rule" and what comes after it never hear, ` +
-		"as with 0 more of the rules loaded before; let all match, or load DIR/bundle.yaml before DIR/stock.yaml"
-	const audit = `warn 0 rule_matching is first: of an event on which "Other Source" in DIR/stock.yaml fires, "Audit Rule" and what comes after it never hear, ` +
-		"as with 0 more of the rules loaded before; let all match, or load DIR/audit.yaml before DIR/stock.yaml"
+	const calls = `warn 0 rule_matching is first: of an event on which "Same Call" in DIR/stock.yaml fires, "Good Rule" and what comes after it never hear, and of 1 more rule before it the same holds; ` +
+		"let all match, or load DIR/bundle.yaml before DIR/stock.yaml"
+	const audit = `warn 0 rule_matching is first: of an event on which "Other Source" in DIR/stock.yaml fires, "Audit Rule" and what comes after it never hear; ` +
+		"let all match, or load DIR/audit.yaml before DIR/stock.yaml"
 	for _, tt := range []struct {
 		name, files, matching string
 		want                  []string

@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/profile"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 	"github.com/falco-datastaging/datastaging/e2e/internal/settings"
@@ -169,9 +171,12 @@ func (e *exam) matching(files []rulesFile, set *ruleset.Set) {
 			}
 			told[r.Source] = true
 			first, ours := files[indexOf(files, hiding[0].Pos)], files[indexOf(files, r.Pos)]
-			l := e.say(Warn, checkRules, e.at(v), "rule_matching is first: of an event on which %q in %s fires, %q and what comes after it never hear, "+
-				"as with %d more of the rules loaded before; let all match, or load %s before %s",
-				hiding[0].Name, first.Name, r.Name, len(hiding)-1, ours.Name, first.Name)
+			more := ""
+			if n := len(hiding) - 1; n > 0 {
+				more = fmt.Sprintf(", and of %s before it the same holds", profile.Count(n, "more rule"))
+			}
+			l := e.say(Warn, checkRules, e.at(v), "rule_matching is first: of an event on which %q in %s fires, %q and what comes after it never hear%s; "+
+				"let all match, or load %s before %s", hiding[0].Name, first.Name, r.Name, more, ours.Name, first.Name)
 			l.fix(e.fileOf(v), "rule_matching: all\n")
 		}
 	}
