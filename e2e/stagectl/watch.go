@@ -42,6 +42,7 @@ type watchCmd struct {
 
 	MinPriority ruleset.Priority `default:"DEBUG" placeholder:"PRIORITY" help:"Pass over alerts below this priority." group:"Which alerts"`
 	Rule        []string         `sep:"none" placeholder:"GLOB" help:"Pass over alerts of other rules; * stands for any text. Can be repeated." group:"Which alerts"`
+	Workload    globs            `sep:"none" placeholder:"GLOB" help:"Pass over alerts of others than these in the column CONTAINER, such as shop/**: * within a part of the name, ** across parts. Can be repeated." group:"Which alerts"`
 	New         bool             `help:"Pass over alerts of events before now: what a file, or Falco's queue, holds already." group:"Which alerts"`
 
 	Expect  string         `placeholder:"FILE" help:"Hold the alerts against the expect list of this file, a case file or one with that key alone." group:"Verdict"`
@@ -53,9 +54,9 @@ type watchCmd struct {
 func (watchCmd) Help() string {
 	return `Without --expect it watches until the source or the time ends, or until it is interrupted.
 
-With --expect it exits with 1 as soon as an alert comes that is not expected, or one too many. It exits with 0 when the source
-or the time ends and all that must come has come: a count has an upper bound, and so has silence, so only the whole time can
-tell. With --settle it does so earlier. Missing alerts are 1, too; 2 is what could not be done: no verdict.`
+With --expect it exits with 1 as soon as an alert at NOTICE or above comes that is not expected, or one too many. It exits with
+0 when the source or the time ends and all that must come has come: a count has an upper bound, and so has silence, so only the
+whole time can tell. With --settle it does so earlier. Missing alerts are 1, too; 2 is what could not be done: no verdict.`
 }
 
 // Validate is called by kong.
@@ -85,6 +86,9 @@ func (c watchCmd) Validate() error {
 		if _, err := path.Match(glob, ""); err != nil {
 			return fmt.Errorf("--rule %q: %w: write * ? or [a-z]", glob, err)
 		}
+	}
+	if err := c.Workload.check(); err != nil {
+		return fmt.Errorf("--workload: %w", err)
 	}
 	return nil
 }
@@ -283,6 +287,9 @@ func (w *watch) one(r live.Received) error {
 // wanted tells whether an alert is looked at. A priority that is not Falco's is never passed over.
 func (w *watch) wanted(a alert.Alert) bool {
 	if p, err := ruleset.ParsePriority(a.Priority); err == nil && !p.AtLeast(w.cmd.MinPriority) {
+		return false
+	}
+	if len(w.cmd.Workload) > 0 && !w.cmd.Workload.match(container(a)) {
 		return false
 	}
 	return w.cmd.matches(a.Rule) && (!w.cmd.New || !a.Time.Before(w.began))

@@ -80,7 +80,12 @@ func (a *Alert) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var w wire
-	if err := dec.Decode(&w); err != nil {
+	err := dec.Decode(&w)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("its %s has the JSON kind %s", kind.Field, kind.Value)
+	}
+	if err != nil {
 		return err
 	}
 	if w.Rule == "" {

@@ -64,6 +64,12 @@ func TestJSONWithoutARuleIsNoAlert(t *testing.T) {
 	assert.EqualError(t, json.Unmarshal([]byte(`{"time":"2026-11-23T17:02:23Z","message":"started"}`), &a), "it names no rule")
 }
 
+func TestJSONOfOtherKindsIsNoAlert(t *testing.T) {
+	var a alert.Alert
+	assert.EqualError(t, json.Unmarshal([]byte(`{"rule":7}`), &a), "its rule has the JSON kind number")
+	assert.EqualError(t, json.Unmarshal([]byte(`{"rule":"r","output_fields":[]}`), &a), "its output_fields has the JSON kind array")
+}
+
 func TestKeysThatAlertHasNoPlaceForArePassedOver(t *testing.T) {
 	var a alert.Alert
 	require.NoError(t, json.Unmarshal([]byte(`{"uuid":"x","rule":"r","time":"2026-11-23T17:02:23Z","message":"m","later":{"k":[1]}}`), &a))

@@ -1,6 +1,6 @@
 // Package doctor looks at an installed Falco as the datastaging plugin needs it: its version, its configuration as it is
-// merged, the plugin's file, the rules and their order. Each line of its report says what is right, or where it is wrong and
-// what to write instead. Where no Falco is at hand, the configuration is looked at all the same.
+// merged, the plugin's file, the rules and their order, and what audit events need. Each line of its report says what is right,
+// or where it is wrong and what to write instead. Where no Falco is at hand, the configuration is looked at all the same.
 package doctor
 
 import (
@@ -76,6 +76,7 @@ const (
 	checkBaseline  = "baseline"
 	checkSyscalls  = "base-syscalls"
 	checkRules     = "rules"
+	checkAudit     = "audit"
 	checkOutputs   = "outputs"
 	checkDryRun    = "dry-run"
 )
@@ -90,7 +91,11 @@ func Examine(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	e := &exam{ctx: ctx, opts: opts, settings: read, needs: needs, falcoLives: true}
+	known, err := catalogue.New()
+	if err != nil {
+		return Report{}, err
+	}
+	e := &exam{ctx: ctx, opts: opts, settings: read, needs: needs, fields: known, falcoLives: true}
 	e.load()
 	e.falco()
 	e.config()
@@ -112,6 +117,7 @@ type exam struct {
 	opts     Options
 	settings *settings.Settings
 	needs    catalogue.Plugin
+	fields   *catalogue.Catalogue
 	report   Report
 
 	release    engine.Release
@@ -229,6 +235,10 @@ func (e *exam) engine() {
 			fix(e.fileOf(kind), "engine:\n  kind: modern_ebpf\n")
 	case "nodriver":
 		e.falcoLives = false
+		if p, ok := e.auditSource(); ok {
+			e.say(OK, checkEngine, at, "engine.kind is nodriver: Falco looks at the audit events of %s alone", p.name)
+			return
+		}
 		e.say(Fail, checkEngine, at, "engine.kind is nodriver: Falco sees no system calls, and the plugin has nothing to count").
 			fix(e.fileOf(kind), "engine:\n  kind: modern_ebpf\n")
 	default:
@@ -437,6 +447,7 @@ func (e *exam) container() {
 	_, ours, loaded := e.find(pluginName)
 	p, theirs, ok := e.find(containerName)
 	switch {
+	case !ok && e.auditAlone(): // there are no containers to name
 	case !ok && len(e.entries(containerName)) > 0:
 		e.say(Warn, checkContainer, e.at(e.settings.Get("load_plugins")), "load_plugins does not name container: workloads have no names but container ids, and alerts no pods").
 			fix(e.settings.Main(), "load_plugins: [container]\n")

@@ -2,12 +2,18 @@ package doctor_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -99,7 +105,7 @@ func TestExamine(t *testing.T) {
 		{"nothing is said of I/O", nil, []string{"base_syscalls: {all: true}\n", ""}, []string{"fail base-syscalls 0: base_syscalls.all is not true"}},
 		{"a system call is left out", nil, []string{"{all: true}", `{all: true, custom_set: [read, "!write"]}`}, []string{"warn base-syscalls 11: leaves out write"}},
 		{"tuning before the bundle", nil, []string{"DIR/bundle.yaml, DIR/tuning.yaml", "DIR/tuning.yaml, DIR/bundle.yaml"}, []string{
-			"fail rules 1: tuning.yaml is loaded before", "warn rules 0: rule_matching is first"}},
+			"fail rules 1: tuning.yaml is loaded before"}},
 		{"the bundle twice", nil, []string{"DIR/tuning.yaml", "DIR/bundle.yaml"}, []string{"warn rules 2: or twice"}},
 		{"tuning that takes the place of a macro", map[string]string{"tuning.yaml": "- macro: enough\n  condition: (staging.bytes >= 5)\n"}, nil, []string{"warn rules 1: takes the place of macro \"enough\""}},
 		{"rules that do not load", map[string]string{"tuning.yaml": "- macro: other\n  condition: (\n"}, nil, []string{"fail rules 2: Falco does not load this"}},
@@ -171,6 +177,126 @@ func TestABaselineThatIsThereIsRead(t *testing.T) {
 			assert.Equal(t, doctor.OK, l.Status)
 			assert.Equal(t, path+" has 0 workloads", l.Msg)
 		}
+	}
+}
+
+// audited is the good installation with audit events, our rules on them and others.
+var audited = []string{
+	"[container, datastaging]", "[container, datastaging, k8saudit]",
+	"base_syscalls", "  - {name: k8saudit, library_path: libk8saudit.so}\nbase_syscalls",
+}
+
+var auditedFiles = map[string]string{
+	"audit.yaml": `- rule: Audit Rule
+  desc: d
+  condition: audit.action = copy and staging.once[audit_rule] = true
+  output: o
+  priority: NOTICE
+  source: k8s_audit
+`,
+	"stock.yaml": `- {rule: Other Call, desc: d, condition: evt.type = execve, output: o, priority: NOTICE}
+- {rule: Same Call, desc: d, condition: "evt.type in (open, close)", output: o, priority: NOTICE}
+- {rule: Same Call Again, desc: d, condition: evt.type = close, output: o, priority: NOTICE}
+- {rule: Switched Off, desc: d, condition: evt.type = close, output: o, priority: NOTICE, enabled: false}
+- {rule: Other Source, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}
+`,
+	"plugins/libk8saudit.so": "",
+}
+
+// ofCheck are the lines of a check that are not ok, as "status line message".
+func ofCheck(r doctor.Report, dir, check string) (out []string) {
+	for _, l := range r.Lines {
+		if l.Check == check && l.Status != doctor.OK {
+			out = append(out, fmt.Sprintf("%s %d %s", l.Status, l.Pos.Line, strings.ReplaceAll(l.Msg, dir, "DIR")))
+		}
+	}
+	return out
+}
+
+func TestRulesThatAreAskedBeforeOursHideThem(t *testing.T) {
+	const calls = `warn 0 rule_matching is first: of an event on which "Same Call" in DIR/stock.yaml fires, "Good Rule" and what comes after it never hear, and of 1 more rule before it the same holds; ` +
+		"let all match, or load DIR/bundle.yaml before DIR/stock.yaml"
+	const audit = `warn 0 rule_matching is first: of an event on which "Other Source" in DIR/stock.yaml fires, "Audit Rule" and what comes after it never hear; ` +
+		"let all match, or load DIR/audit.yaml before DIR/stock.yaml"
+	for _, tt := range []struct {
+		name, files, matching string
+		want                  []string
+	}{
+		{"loaded before ours", "DIR/stock.yaml, DIR/bundle.yaml", "", []string{calls}},
+		{"and first is written", "DIR/stock.yaml, DIR/bundle.yaml", "rule_matching: first\n", []string{strings.Replace(calls, "warn 0", "warn 1", 1)}},
+		{"on each source", "DIR/stock.yaml, DIR/bundle.yaml, DIR/audit.yaml", "", []string{calls, audit}},
+		{"on one source", "DIR/bundle.yaml, DIR/stock.yaml, DIR/audit.yaml", "", []string{audit}},
+		{"loaded after ours", "DIR/bundle.yaml, DIR/audit.yaml, DIR/stock.yaml", "", nil},
+		{"all match", "DIR/stock.yaml, DIR/bundle.yaml", "rule_matching: all\n", nil},
+		{"macros and lists alone hide nothing", "DIR/tuning.yaml, DIR/bundle.yaml", "rule_matching: all\n", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, dir := examine(t, auditedFiles, "DIR/bundle.yaml, DIR/tuning.yaml", tt.files, "engine:", tt.matching+"engine:")
+			var got []string
+			for _, line := range ofCheck(r, dir, "rules") {
+				if strings.Contains(line, "rule_matching") {
+					got = append(got, line)
+				}
+			}
+			assert.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func TestTuningOfAuditRulesIsLoadedAfterThem(t *testing.T) {
+	more := maps.Clone(auditedFiles)
+	more["audit.yaml"] = "- {macro: wide, condition: (audit.action = copy)}\n" + more["audit.yaml"]
+	more["early.yaml"] = "- {macro: wide, condition: (audit.action = exec)}\n"
+	r, dir := examine(t, more, append(slices.Clone(audited), "DIR/tuning.yaml", "DIR/early.yaml, DIR/audit.yaml")...)
+	assert.Contains(t, ofCheck(r, dir, "rules"), `fail 1 DIR/early.yaml is loaded before DIR/audit.yaml, which takes back what it says of macro "wide": load it after`)
+}
+
+func TestABaselineOfIdentitiesIsRead(t *testing.T) {
+	const start = uint64(1_700_000_000_000_000_000)
+	learn := func(path, workload string, verbs ...string) {
+		s, _, err := baseline.Open(baseline.Config{Node: "n", MinWindows: 1, Drift: baseline.Drift{PerMonth: 1, Total: 1}, MaxWorkloads: 10}, path)
+		require.NoError(t, err)
+		for m := range uint64(3) {
+			for _, verb := range verbs {
+				s.See(workload, workload, baseline.Verb, verb)
+			}
+			s.Observe(&baseline.Window{Start: start + m*uint64(time.Minute), Workload: workload, Instance: workload})
+		}
+		require.NoError(t, s.Close(time.Now()))
+	}
+	for _, tt := range []struct {
+		name string
+		make func(path string)
+		want doctor.Status
+		msg  string
+	}{
+		{"of audit events", func(path string) { learn(path, "user/alice", "get") }, doctor.OK, "DIR/baseline.k8s_audit has 1 identities"},
+		{"of system calls", func(path string) { learn(path, "shop/web/web") }, doctor.Warn,
+			"DIR/baseline.k8s_audit is no baseline of audit events: what it has are workloads such as shop/web/web, and identities are learned anew; name the file that was learned from audit events"},
+		{"of another version", func(path string) {
+			learn(path, "user/alice", "get")
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			text[len("dsbaseln")]++ // the version comes after the magic; the sum of all before is at the end
+			text = binary.LittleEndian.AppendUint64(text[:len(text)-8], xxhash.Sum64(text[:len(text)-8]))
+			require.NoError(t, os.WriteFile(path, text, 0o600))
+		}, doctor.Fail, "read baseline DIR/baseline.k8s_audit: the baseline is of another version: it has version 2, this program reads version 1; " +
+			"use the program that wrote it or a newer one: nothing that was learned of identities is used, and nothing is kept"},
+		{"that is not there", func(string) {}, doctor.OK, "DIR/baseline.k8s_audit will be written: nothing is learned yet"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			kept := t.TempDir()
+			tt.make(filepath.Join(kept, "baseline.k8s_audit"))
+			r, _ := examine(t, auditedFiles, append(slices.Clone(audited), "DIR/baseline", filepath.Join(kept, "baseline"))...)
+			var last doctor.Line
+			for _, l := range r.Lines {
+				if l.Check == "baseline" {
+					last = l
+				}
+			}
+			assert.Equal(t, tt.want, last.Status)
+			assert.Equal(t, tt.msg, strings.ReplaceAll(last.Msg, kept, "DIR"))
+		})
 	}
 }
 

@@ -123,7 +123,7 @@ func placeOf(init, entry *settings.Value, path []string) ruleset.Position {
 	return v.Pos
 }
 
-// baseline looks at the file that the plugin keeps its baseline in.
+// baseline looks at the files that the plugin keeps its baselines in.
 func (e *exam) baseline() {
 	p, _, ok := e.find(pluginName)
 	if !ok {
@@ -132,52 +132,68 @@ func (e *exam) baseline() {
 	init := p.entry.Get("init_config")
 	path, mode := baselineOf(init)
 	at := placeOf(init, p.entry, []string{"baseline", "file"})
-	if path == "" {
-		status := Warn
-		msg := "init_config names no baseline.file: what is learned is lost at a restart, and everything is learned anew"
-		if mode == "detect" {
-			status, msg = Fail, "init_config says mode: detect and names no baseline.file to compare with"
+	switch {
+	case path != "":
+		if workloads, ok := e.readBaseline(keptIn{"file", path, mode, at, "the plugin does not start"}); ok {
+			e.say(OK, checkBaseline, at, "%s has %d workloads", path, len(workloads))
 		}
-		e.say(status, checkBaseline, at, "%s", msg).
-			fix(p.entry.Pos.File, "plugins:\n  - name: datastaging\n    init_config:\n      baseline:\n        file: /var/lib/falco/datastaging.baseline\n")
-		return
+	case e.auditAlone() && baselineSetting(init, "audit_file") != "": // all that is learned is kept there
+	case mode == "detect":
+		e.nameBaseline(e.say(Fail, checkBaseline, at, "init_config says mode: detect and names no baseline.file to compare with"), p)
+	default:
+		e.nameBaseline(e.say(Warn, checkBaseline, at, "init_config names no baseline.file: what is learned is lost at a restart, and everything is learned anew"), p)
 	}
-	dir := filepath.Dir(path)
+	e.auditBaseline(init, p.entry)
+}
+
+func (e *exam) nameBaseline(l *Line, p plugin) {
+	l.fix(p.entry.Pos.File, "plugins:\n  - name: datastaging\n    init_config:\n      baseline:\n        file: /var/lib/falco/datastaging.baseline\n")
+}
+
+// keptIn is a file that the plugin keeps a baseline in.
+type keptIn struct {
+	key, path, mode string // baseline.KEY is PATH
+	at              ruleset.Position
+	otherwise       string // what the plugin does where it cannot use the file
+}
+
+// readBaseline reads a baseline. It is not ok where there is none, which is said.
+func (e *exam) readBaseline(k keptIn) (workloads []baseline.Workload, ok bool) {
+	dir := filepath.Dir(k.path)
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir():
-		e.say(Fail, checkBaseline, at, "the directory of baseline.file, %s, is not there: the plugin does not start", dir).run("install -d -m 700 " + dir)
-		return
+		e.say(Fail, checkBaseline, k.at, "the directory of baseline.%s, %s, is not there: %s", k.key, dir, k.otherwise).run("install -d -m 700 " + dir)
+		return nil, false
 	case err != nil:
-		e.say(Skip, checkBaseline, at, "the directory of baseline.file: %v", err)
-		return
+		e.say(Skip, checkBaseline, k.at, "the directory of baseline.%s: %v", k.key, err)
+		return nil, false
 	}
-	if mode != "detect" && unix.Access(dir, unix.W_OK|unix.X_OK) != nil {
+	if k.mode != "detect" && unix.Access(dir, unix.W_OK|unix.X_OK) != nil {
 		if os.Geteuid() == 0 {
-			e.say(Fail, checkBaseline, at, "nothing can be written to %s: what is learned is not saved; mount it writable", dir)
+			e.say(Fail, checkBaseline, k.at, "nothing can be written to %s: what is learned is not saved; mount it writable", dir)
 		} else {
-			e.say(Skip, checkBaseline, at, "this user cannot write to %s: run doctor as the user that Falco runs as to see whether that one can", dir)
+			e.say(Skip, checkBaseline, k.at, "this user cannot write to %s: run doctor as the user that Falco runs as to see whether that one can", dir)
 		}
-		return
+		return nil, false
 	}
-	f, err := baseline.ReadFile(path)
+	f, err := baseline.ReadFile(k.path)
+	if err == nil {
+		workloads, err = f.Workloads()
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && mode == "detect":
-		e.say(Fail, checkBaseline, at, "%s is not there, and mode: detect compares with nothing else: copy a baseline there", path)
+	case errors.Is(err, fs.ErrNotExist) && k.mode == "detect":
+		e.say(Fail, checkBaseline, k.at, "%s is not there, and mode: detect compares with nothing else: copy a baseline there", k.path)
 	case errors.Is(err, fs.ErrNotExist):
-		e.say(OK, checkBaseline, at, "%s will be written: nothing is learned yet", path)
+		e.say(OK, checkBaseline, k.at, "%s will be written: nothing is learned yet", k.path)
 	case errors.Is(err, baseline.ErrDamaged):
-		e.say(Warn, checkBaseline, at, "%v: the plugin puts it aside and takes %s.prev", err, path)
+		e.say(Warn, checkBaseline, k.at, "%v: the plugin puts it aside and takes %s.prev", err, k.path)
 	case err != nil:
-		e.say(Fail, checkBaseline, at, "%v: the plugin does not start", err)
+		e.say(Fail, checkBaseline, k.at, "%v: %s", err, k.otherwise)
 	default:
-		workloads, err := f.Workloads()
-		if err != nil {
-			e.say(Fail, checkBaseline, at, "%v: the plugin does not start", err)
-			return
-		}
-		e.say(OK, checkBaseline, at, "%s has %d workloads", path, len(workloads))
+		return workloads, true
 	}
+	return nil, false
 }
 
 // baselineOf is the file and the mode of the baseline that an init_config names.

@@ -2,10 +2,13 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/profile"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 	"github.com/falco-datastaging/datastaging/e2e/internal/settings"
 )
 
@@ -35,12 +38,28 @@ func (e *exam) rules() {
 		return
 	}
 	found := len(e.report.Lines)
-	e.loadRules(files, bundle)
+	all := make([]ruleset.File, len(files))
+	for i, f := range files {
+		all[i] = f.File
+	}
+	set, err := ruleset.Parse(all...)
+	for _, err := range unjoin(err) {
+		var at *ruleset.Error
+		if errors.As(err, &at) {
+			e.say(Fail, checkRules, at.Pos, "Falco does not load this: %s", at.Msg)
+		}
+	}
+	audit := e.auditBundle(files, set)
+	e.order(files, set, bundle)
+	if audit >= 0 {
+		e.order(files, set, audit)
+	}
 	e.selections(files[bundle:])
-	e.matching(bundle)
+	e.matching(files, set)
 	if len(e.report.Lines) == found {
 		e.say(OK, checkRules, files[bundle].entry.Pos, "%s and %d other rules files load", files[bundle].Name, len(files)-1)
 	}
+	e.audit(files, audit, err == nil)
 }
 
 // readRules reads the rules files as Falco lists them. gone are entries that lead nowhere.
@@ -70,26 +89,12 @@ func requiresPlugin(f ruleset.File) bool {
 	})
 }
 
-// loadRules loads all files in their order, and tells what that order makes go wrong.
-func (e *exam) loadRules(files []rulesFile, bundle int) {
-	all := make([]ruleset.File, len(files))
-	for i, f := range files {
-		all[i] = f.File
-	}
-	set, err := ruleset.Parse(all...)
-	for _, err := range unjoin(err) {
-		var at *ruleset.Error
-		if errors.As(err, &at) {
-			e.say(Fail, checkRules, at.Pos, "Falco does not load this: %s", at.Msg)
-		}
-	}
+// order tells what goes wrong because of where one of our files is loaded.
+func (e *exam) order(files []rulesFile, set *ruleset.Set, bundle int) {
 	alone, _ := ruleset.Parse(files[bundle].File)
 	ours := map[string]bool{}
 	for _, d := range alone.Definitions {
 		ours[d.Kind+d.Name] = true
-	}
-	order := func(d ruleset.Definition) int {
-		return slices.IndexFunc(files, func(f rulesFile) bool { return f.Name == d.Pos.File })
 	}
 	for _, d := range set.Definitions {
 		if !ours[d.Kind+d.Name] || d.Pos.File == files[bundle].Name {
@@ -100,7 +105,7 @@ func (e *exam) loadRules(files []rulesFile, bundle int) {
 			continue
 		}
 		switch {
-		case order(d) < bundle:
+		case indexOf(files, d.Pos) < bundle:
 			e.say(Fail, checkRules, d.Pos, "%s is loaded before %s, which takes back what it says of %s %q: load it after", d.Pos.File, files[bundle].Name, d.Kind, d.Name).
 				fix(e.fileOf(files[bundle].entry), "rules_files:\n  - "+files[bundle].Name+"\n  - "+d.Pos.File+"\n")
 			return
@@ -143,12 +148,47 @@ func enabled(set *ruleset.Set) (n int) {
 	return n
 }
 
-// matching looks at whether other rules, loaded before ours, hide them.
-func (e *exam) matching(bundle int) {
+// matching looks at whether other rules hide ours. Without rule_matching: all, Falco asks the rules on events of a source in the
+// order in which they were first defined, and no further one once a rule fires.
+func (e *exam) matching(files []rulesFile, set *ruleset.Set) {
 	v := e.settings.Get("rule_matching")
-	if v.Text() == "all" || bundle == 0 {
+	if v.Text() == "all" {
 		return
 	}
-	e.say(Warn, checkRules, e.at(v), "rule_matching is first, and other rules are loaded before the plugin's: of an event on which one of them fires, ours never hear").
-		fix(e.fileOf(v), "rule_matching: all\n")
+	var others []ruleset.Rule // loaded so far
+	told := map[string]bool{} // sources
+	for _, r := range set.Rules() {
+		switch {
+		case !r.Enabled || told[r.Source]:
+		case !e.asksPlugin(r):
+			others = append(others, r)
+		default:
+			hiding := slices.DeleteFunc(slices.Clone(others), func(o ruleset.Rule) bool {
+				return o.Source != r.Source || !o.EventTypes.Overlaps(r.EventTypes)
+			})
+			if len(hiding) == 0 {
+				continue
+			}
+			told[r.Source] = true
+			first, ours := files[indexOf(files, hiding[0].Pos)], files[indexOf(files, r.Pos)]
+			more := ""
+			if n := len(hiding) - 1; n > 0 {
+				more = fmt.Sprintf(", and of %s before it the same holds", profile.Count(n, "more rule"))
+			}
+			l := e.say(Warn, checkRules, e.at(v), "rule_matching is first: of an event on which %q in %s fires, %q and what comes after it never hear%s; "+
+				"let all match, or load %s before %s", hiding[0].Name, first.Name, r.Name, more, ours.Name, first.Name)
+			l.fix(e.fileOf(v), "rule_matching: all\n")
+		}
+	}
+}
+
+// asksPlugin reports whether a rule is on what the plugin tells of events.
+func (e *exam) asksPlugin(r ruleset.Rule) bool {
+	fields, _ := r.Fields()
+	return slices.ContainsFunc(fields, func(f *filter.Field) bool { return e.fields.IsPlugin(f.Name) })
+}
+
+// indexOf is the file that a place is in, or -1.
+func indexOf(files []rulesFile, at ruleset.Position) int {
+	return slices.IndexFunc(files, func(f rulesFile) bool { return f.Name == at.File })
 }

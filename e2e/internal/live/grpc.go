@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,9 +28,10 @@ type GRPC struct {
 	// lost with the connection.
 	Reconnect bool
 
-	config client.Config
-	target string
-	socket string // path of the Unix socket; empty for the network
+	config    client.Config
+	target    string
+	socket    string // path of the Unix socket; empty for the network
+	responses responses
 }
 
 // TLSFiles name PEM files.
@@ -49,7 +51,11 @@ const (
 // NewGRPC connects to a Unix socket (unix:///run/falco/falco.sock, or its path) without TLS, or to host:port with mTLS, as
 // Falco demands it. Nothing is opened before Run.
 func NewGRPC(target string, files TLSFiles) (*GRPC, error) {
-	g := &GRPC{target: target}
+	read, err := newResponses()
+	if err != nil {
+		return nil, err
+	}
+	g := &GRPC{target: target, responses: read}
 	g.config.DialOptions = []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))}
 	path, isSocket := strings.CutPrefix(target, "unix:")
 	if isSocket || strings.HasPrefix(target, "/") {
@@ -124,7 +130,7 @@ func (g *GRPC) receive(ctx context.Context, out chan<- Received) (connected bool
 	if err != nil {
 		return true, err
 	}
-	return true, pump(ctx, stream, out)
+	return true, g.pump(ctx, stream, out)
 }
 
 // greet asks Falco for its version, which tells whether somebody is there. One that has no such service may have the other.
@@ -147,7 +153,7 @@ func greet(ctx context.Context, falco *client.Client, target string, out chan<- 
 }
 
 // pump asks for alerts and hands them over until the stream ends. client-go's own loop can drop the last alert before an end.
-func pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Received) error {
+func (g *GRPC) pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Received) error {
 	responses := make(chan *outputs.Response)
 	ended := make(chan error, 1)
 	go func() {
@@ -173,7 +179,7 @@ func pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Rece
 		select {
 		case r := <-responses:
 			received := Received{}
-			a, err := FromResponse(r)
+			a, err := g.responses.alert(r)
 			if err != nil {
 				received.Bad = fmt.Errorf("gRPC: %w", err)
 			} else {
@@ -201,15 +207,31 @@ func pump(ctx context.Context, stream outputs.Service_SubClient, out chan<- Rece
 
 // refusal says why there are no alerts to be had by gRPC, and what to use instead.
 func (g *GRPC) refusal(err error) error {
-	const instead = "; Falco 0.44 and later have no gRPC output: use its http_output with stagectl watch --http"
+	const instead = "Falco 0.44 and later have no gRPC output: use its http_output with stagectl watch --http"
+	code, msg := status.Code(err), status.Convert(err).Message()
 	switch {
-	case status.Code(err) == codes.Unimplemented:
-		return fmt.Errorf("connect to %s: the server has no service for Falco's alerts%s", g.target, instead)
+	case code == codes.Unimplemented:
+		return fmt.Errorf("connect to %s: the server has no service for Falco's alerts; %s", g.target, instead)
 	case errors.Is(err, fs.ErrNotExist) && g.socket != "":
-		return fmt.Errorf("connect to %s: there is no such socket: Falco up to 0.43 opens it when grpc and grpc_output are enabled%s", g.target, instead)
-	case status.Code(err) == codes.Unavailable, status.Code(err) == codes.DeadlineExceeded:
-		return fmt.Errorf("connect to %s: %s: is a Falco up to 0.43 there with grpc and grpc_output enabled?%s", g.target, status.Convert(err).Message(), instead)
+		return fmt.Errorf("connect to %s: there is no such socket: Falco up to 0.43 opens it when grpc and grpc_output are enabled; %s", g.target, instead)
+	case code == codes.Unavailable && strings.Contains(msg, "authentication handshake failed"):
+		return fmt.Errorf("connect to %s: %s: the certificate in Falco's grpc.cert_chain must be signed by %s and name the host that is connected to",
+			g.target, msg, g.config.CARootFile)
+	case code == codes.Unavailable && g.socket == "" && !strings.Contains(msg, "while dialing"):
+		// TLS 1.3 lets a client begin before the server has looked at its certificate.
+		return fmt.Errorf("connect to %s: the server ended the connection (%s): %s", g.target, msg, g.clientCertificate())
+	case code == codes.Unavailable, code == codes.DeadlineExceeded:
+		return fmt.Errorf("connect to %s: %s: is a Falco up to 0.43 there with grpc and grpc_output enabled? %s", g.target, msg, instead)
 	default:
 		return fmt.Errorf("connect to %s: %w", g.target, err)
 	}
+}
+
+// clientCertificate says what Falco may not like about the client's certificate.
+func (g *GRPC) clientCertificate() string {
+	pair, err := tls.LoadX509KeyPair(g.config.CertFile, g.config.KeyFile)
+	if err == nil && time.Now().After(pair.Leaf.NotAfter) {
+		return fmt.Sprintf("the certificate in %s has expired at %s: renew it", g.config.CertFile, pair.Leaf.NotAfter.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("the certificate in %s must be signed by the CA in Falco's grpc.root_certs", g.config.CertFile)
 }

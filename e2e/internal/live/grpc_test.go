@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/falcosecurity/client-go/pkg/api/outputs"
 	"github.com/falcosecurity/client-go/pkg/api/version"
@@ -181,17 +182,34 @@ func TestAlertsComeOverMutualTLS(t *testing.T) {
 	}
 }
 
-func TestACertificateThatFalcoDoesNotTrustIsRefused(t *testing.T) {
+func TestACertificateThatIsNotTrustedIsRefusedWithWhatMustChange(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	serve(t, l, newFalco().register, mutualTLS(t, ca))
-	cert, key := other.issue("watch")
-	err = startGRPC(t, l.Addr().String(), TLSFiles{Cert: cert, Key: key, CA: ca.file}, false).end()
-	require.ErrorContains(t, err, "connect to "+l.Addr().String()+": ")
-	cert, key = ca.issue("watch")
-	err = startGRPC(t, l.Addr().String(), TLSFiles{Cert: cert, Key: key, CA: other.file}, false).end()
-	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	past := certificate("expired")
+	past.NotBefore, past.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	expired, expiredKey, _ := ca.write("expired", past)
+	cert, key := ca.issue("watch")
+	foreign, foreignKey := other.issue("watch")
+	for _, tc := range []struct {
+		name  string
+		files TLSFiles
+		want  string
+	}{
+		{"the client's, of another CA", TLSFiles{Cert: foreign, Key: foreignKey, CA: ca.file},
+			"the certificate in " + foreign + " must be signed by the CA in Falco's grpc.root_certs"},
+		{"the client's, which has expired", TLSFiles{Cert: expired, Key: expiredKey, CA: ca.file},
+			"the certificate in " + expired + " has expired at " + past.NotAfter.UTC().Format(time.RFC3339) + ": renew it"},
+		{"the server's, of another CA", TLSFiles{Cert: cert, Key: key, CA: other.file},
+			": the certificate in Falco's grpc.cert_chain must be signed by " + other.file + " and name the host"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := startGRPC(t, l.Addr().String(), tc.files, false).end()
+			require.ErrorContains(t, err, "connect to "+l.Addr().String()+": ")
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
 }
 
 const instead = "Falco 0.44 and later have no gRPC output: use its http_output with stagectl watch --http"

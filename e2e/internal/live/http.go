@@ -10,7 +10,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
@@ -75,7 +77,7 @@ func (h *HTTP) Run(ctx context.Context, out chan<- Received) error {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       2 * readTimeout,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          log.New(notes{ctx, out}, "", 0),
+		ErrorLog:          log.New(&notes{ctx: ctx, out: out, told: map[string]bool{}}, "", 0),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(h.listener) }()
@@ -93,14 +95,50 @@ func (h *HTTP) Run(ctx context.Context, out chan<- Received) error {
 	}
 }
 
-// notes passes on what the server logs: failed TLS handshakes.
+// notes passes on what the server logs: failed TLS handshakes. Falco tries anew with each alert, so each reason is told once for each
+// machine. Several goroutines log at a time.
 type notes struct {
 	ctx context.Context
 	out chan<- Received
+
+	mu   sync.Mutex
+	told map[string]bool
 }
 
-func (n notes) Write(line []byte) (int, error) {
-	send(n.ctx, n.out, Received{Note: strings.TrimSpace(string(line))})
+// maxTold bounds the reasons that are remembered: whoever reaches the port can make some.
+const maxTold = 1024
+
+// varying is what differs from one connection to the next: the sender's port, and the time at which a certificate had expired.
+var varying = regexp.MustCompile(`:\d+: |current time \S+ `)
+
+// remedies are what helps where a handshake failed, by parts of the reason.
+var remedies = []struct{ reason, remedy string }{
+	{"an HTTP request to an HTTPS server", "http_output.url must begin with https"},
+	{"didn't provide a certificate", "set mtls, client_cert and client_key of http_output"},
+	// An alert by which the sender refuses the certificate; the second is what is seen of OpenSSL's, which it encrypts too early.
+	{"remote error", "does http_output trust this certificate? set its ca_cert, and a url with a name that the certificate has"},
+	{"bad record MAC", "does http_output trust this certificate? set its ca_cert, and a url with a name that the certificate has"},
+}
+
+func (n *notes) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	reason := varying.ReplaceAllString(text, ": ")
+	n.mu.Lock()
+	known := n.told[reason]
+	if !known && len(n.told) < maxTold {
+		n.told[reason] = true
+	}
+	n.mu.Unlock()
+	if known {
+		return len(line), nil
+	}
+	for _, r := range remedies {
+		if strings.Contains(text, r.reason) {
+			text += ": " + r.remedy
+			break
+		}
+	}
+	send(n.ctx, n.out, Received{Note: text})
 	return len(line), nil
 }
 

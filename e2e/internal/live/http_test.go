@@ -179,8 +179,27 @@ func TestTLSAsksForACertificateWhereACAIsGiven(t *testing.T) {
 
 	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.client("")}}
 	answered = request(t, stranger, http.MethodPost, h.URL(), "application/json", strings.NewReader(staged))
-	assert.Contains(t, r.next().Note, "client didn't provide a certificate")
+	assert.Contains(t, r.next().Note, "client didn't provide a certificate: set mtls, client_cert and client_key of http_output")
 	require.ErrorContains(t, (<-answered).err, "certificate required")
+}
+
+func TestAHandshakeThatFailsIsToldOnceWithWhatHelps(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	cert, key := ca.issue("server")
+	config, err := ServerTLS(cert, key, "")
+	require.NoError(t, err)
+	h, r := listen(t, config)
+
+	for range 3 { // as Falco does with each alert
+		distrusting := &http.Client{Transport: &http.Transport{TLSClientConfig: other.client("")}}
+		answered := request(t, distrusting, http.MethodPost, h.URL(), "application/json", strings.NewReader(staged))
+		require.ErrorContains(t, (<-answered).err, "unknown authority")
+	}
+	assert.Regexp(t, `^http: TLS handshake error from 127\.0\.0\.1:\d+: .*: does http_output trust this certificate\? set its ca_cert`, r.next().Note)
+
+	plain := request(t, http.DefaultClient, http.MethodPost, "http"+strings.TrimPrefix(h.URL(), "https"), "application/json", strings.NewReader(staged))
+	assert.Contains(t, r.next().Note, "client sent an HTTP request to an HTTPS server: http_output.url must begin with https")
+	assert.Equal(t, http.StatusBadRequest, (<-plain).status)
 }
 
 func TestTLSWithoutACATakesAnybody(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,13 @@ func (l *lines) send(ctx context.Context, out chan<- Received, line []byte) bool
 	}
 	a, err := parse(line)
 	if err != nil {
-		return send(ctx, out, Received{Bad: fmt.Errorf("%s:%d: %w", l.name, l.n, err)})
+		at := fmt.Sprintf("%s:%d", l.name, l.n)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			indent := len(line) - len(bytes.TrimLeft(line, " \t\r\n"))
+			at += fmt.Sprintf(":%d", indent+int(syntax.Offset))
+		}
+		return send(ctx, out, Received{Bad: fmt.Errorf("%s: %w", at, err)})
 	}
 	return send(ctx, out, Received{Alert: a})
 }

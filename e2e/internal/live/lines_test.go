@@ -30,13 +30,14 @@ func TestLinesAreReadToTheEnd(t *testing.T) {
 }
 
 func TestLinesThatAreNoAlertsAreNamedAndPassedOver(t *testing.T) {
-	text := "Fri Jul 31 21:06:20 2026: Falco initialized\n" + staged + "\n\n" + `{"rule":` + "\n" + `{"a":1}` + "\n" + staged[1:] + "\n" + egress + "\n"
+	text := "Fri Jul 31 21:06:20 2026: Falco initialized\n" + staged + "\n\n" + `{"rule":` + "\n" + `{"a":1}` + "\n" + staged[1:] + "\n" + `  {"a" 1}` + "\n" + egress + "\n"
 	r := start(t, reading(strings.NewReader(text)))
 	require.EqualError(t, r.next().Bad, "stdin:1: not an alert in JSON: set json_output: true in Falco's configuration")
 	assert.Equal(t, "Staged", r.rule())
-	require.EqualError(t, r.next().Bad, "stdin:4: not an alert: unexpected end of JSON input")
+	require.EqualError(t, r.next().Bad, "stdin:4:8: not an alert: unexpected end of JSON input")
 	require.EqualError(t, r.next().Bad, "stdin:5: not an alert: it names no rule")
-	require.ErrorContains(t, r.next().Bad, "stdin:6: ")
+	require.EqualError(t, r.next().Bad, "stdin:6: not an alert in JSON: set json_output: true in Falco's configuration")
+	require.EqualError(t, r.next().Bad, "stdin:7:8: not an alert: invalid character '1' after object key")
 	assert.Equal(t, "Egress", r.rule())
 	require.NoError(t, r.end())
 }

@@ -5,22 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/falcosecurity/client-go/pkg/api/outputs"
-	"github.com/falcosecurity/client-go/pkg/api/schema"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
+	"github.com/falco-datastaging/datastaging/e2e/internal/catalogue"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 )
 
-// FromResponse is the alert that Falco's gRPC output sends.
+// responses reads what Falco's gRPC output sends. The zero value is not ready for use.
+type responses struct{ fields *catalogue.Catalogue }
+
+func newResponses() (responses, error) {
+	fields, err := catalogue.New()
+	return responses{fields}, err
+}
+
+// alert is the alert of a response.
 //
-// Falco sends all fields as text there. With json_output the output is the whole alert in JSON, which is taken then. Without
-// it, what reads like a number or true or false is taken for one, unless the field is known to be text.
-func FromResponse(r *outputs.Response) (alert.Alert, error) {
+// Falco sends all fields as text there. With json_output the output is the whole alert in JSON, which is taken then. Without it,
+// a field's type is looked up, and what reads like a number, or like true or false, is taken for one where the field is not known.
+func (s responses) alert(r *outputs.Response) (alert.Alert, error) {
 	if strings.HasPrefix(r.GetOutput(), "{") {
 		if a, err := parse([]byte(r.GetOutput())); err == nil {
 			return a, nil
@@ -43,62 +51,42 @@ func FromResponse(r *outputs.Response) (alert.Alert, error) {
 		OutputFields: make(map[string]any, len(r.GetOutputFields())),
 	}
 	for name, text := range r.GetOutputFields() {
-		a.OutputFields[name] = valueOf(name, text)
+		a.OutputFields[name] = s.value(name, text)
+	}
+	if field := timeField(a.Output); field != "" {
+		a.OutputFields[field] = json.Number(strconv.FormatInt(a.Time.UnixNano(), 10))
 	}
 	return a, nil
 }
 
-// ToResponse is the response by which Falco sends an alert without json_output. It is an error where the alert has a
-// priority that is not Falco's or a field that is not a single value.
-func ToResponse(a alert.Alert) (*outputs.Response, error) {
-	priority, err := ruleset.ParsePriority(a.Priority)
-	if err != nil {
-		return nil, fmt.Errorf("send an alert of rule %q: %w", a.Rule, err)
+// prefix is what Falco puts before a rule's output: the time alone, or with time_format_iso_8601 the date as well.
+var prefix = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}T)?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}`)
+
+// timeField is the field of the time before an alert's text, which Falco's JSON has, in nanoseconds, and its gRPC output does not;
+// "" where there is no such time, as in Falco's own alerts.
+func timeField(output string) string {
+	switch at := prefix.FindStringSubmatch(output); {
+	case at == nil:
+		return ""
+	case at[1] != "":
+		return "evt.time.iso8601"
+	default:
+		return "evt.time"
 	}
-	r := &outputs.Response{
-		Time:         timestamppb.New(a.Time),
-		Priority:     schema.Priority(priority),
-		Rule:         a.Rule,
-		Output:       a.Output,
-		OutputFields: make(map[string]string, len(a.OutputFields)),
-		Hostname:     a.Hostname,
-		Tags:         a.Tags,
-		Source:       a.Source,
-	}
-	for name, value := range a.OutputFields {
-		switch v := value.(type) {
-		case nil:
-			r.OutputFields[name] = alert.NoValue
-		case string:
-			r.OutputFields[name] = v
-		case json.Number:
-			r.OutputFields[name] = v.String()
-		case bool:
-			r.OutputFields[name] = strconv.FormatBool(v)
-		default:
-			return nil, fmt.Errorf("send an alert of rule %q: the field %s is %T, not a single value", a.Rule, name, value)
-		}
-	}
-	return r, nil
 }
 
-var (
-	// number is how Falco writes numbers: as JSON does, without an exponent.
-	number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
-	// textField are Falco's fields of text whose values can read like something else: a container's id of digits alone, a
-	// process with the argument 443.
-	textField = regexp.MustCompile(`^(k8s\.|container\.(id|full_id|name|image|type|label|mount|env)|evt\.(type|args?\b|info)|` +
-		`proc\.(p|a)?(name|args|cmdline|exe|exepath|cwd|env)\b|fd\.(name|path|directory|filename)|(user|group)\.name|` +
-		`staging\.(dir|location|handoff_peer|peer|peer_class|phase)$|baseline\.(workload|status)$)`)
-)
+// number is how Falco writes numbers: as JSON does, without an exponent.
+var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
-// valueOf is the value of a field that was sent as text.
-func valueOf(field, text string) any {
+// value is the value of a field that was sent as text.
+func (s responses) value(field, text string) any {
 	switch {
-	case text == alert.NoValue, text == "null":
+	case text == alert.NoValue:
 		return nil
-	case textField.MatchString(field):
+	case s.isText(field):
 		return text
+	case text == "null": // Falco's own alerts, such as metrics, have JSON values as text
+		return nil
 	case number.MatchString(text):
 		return json.Number(text)
 	case text == "true", text == "false":
@@ -106,4 +94,23 @@ func valueOf(field, text string) any {
 	default:
 		return text
 	}
+}
+
+// writtenAsText are Falco's numbers that its JSON holds as text, because they have ten digits with zeros in front, or are hexadecimal.
+var writtenAsText = []string{"evt.latency.ns", "evt.deltatime.ns", "evt.rawtime.ns", "evt.reltime", "evt.reltime.ns", "fd.dev"}
+
+// isText reports whether a field is known to be text, which may read like something else: a container's id of digits alone, a
+// process with the argument 443. All fields of audit events are; Falco's plugin for them is not in the catalogue.
+func (s responses) isText(field string) bool {
+	name, _, _ := strings.Cut(field, "[")
+	if f, ok := s.fields.Field(name); ok {
+		switch f.Type {
+		case "reltime", "abstime", "int32":
+			return slices.Contains(writtenAsText, name)
+		case "string", "charbuf", "bytebuf", "fspath", "fsrelpath", "ipaddr", "ipnet":
+			return true
+		}
+		return false
+	}
+	return strings.HasPrefix(name, "ka.")
 }

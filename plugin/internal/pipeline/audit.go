@@ -64,6 +64,10 @@ func (p *Pipeline) openAuditBaseline() {
 	}
 	store, warnings, err := baseline.Open(p.baselineConfig, p.auditFile)
 	if err != nil {
+		p.engine.Warn(err.Error() + "; what is learned of audit events is not kept")
+		store, warnings, err = baseline.Open(p.baselineConfig, "") // the store that is open now has the other instance's file
+	}
+	if err != nil {
 		p.engine.Warn(err.Error())
 		return
 	}

@@ -70,6 +70,29 @@ func TestWhatWasLearnedIsKeptAndComparedWith(t *testing.T) {
 	assert.Equal(t, before.ModTime(), after.ModTime(), "detect writes nothing")
 }
 
+// The instance for audit events begins with the other one's file open, and must never write it.
+func TestAnAuditBaselineThatCannotBeReadLeavesTheOtherOneAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "baseline")
+	p, _ := withFile(t, "learn", file)
+	work(p, 0, 31, 4096)
+	p.Close()
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+
+	require.NoError(t, os.Mkdir(file+".k8s_audit", 0o700)) // what cannot be read
+	p, e := withFile(t, "learn", file)
+	for m := range uint64(3) {
+		p.State(&decode.State{Kind: decode.KindPlugin, Num: m + 1, TS: start + m*minute,
+			Data: []byte(`{"stage":"ResponseComplete","verb":"get","user":{"username":"alice"},"objectRef":{"resource":"secrets","name":"a"}}`)})
+	}
+	p.Close()
+	require.Len(t, e.warnings, 1)
+	assert.Contains(t, e.warnings[0], file+".k8s_audit: is a directory; what is learned of audit events is not kept")
+	after, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+}
+
 func TestABaselineThatCannotBeSavedIsTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "kept")
 	require.NoError(t, os.Mkdir(dir, 0o700))

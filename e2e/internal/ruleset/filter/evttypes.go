@@ -30,6 +30,9 @@ func (t EventTypes) IsBroad() bool { return t.except }
 // Contains reports whether the set holds the event type of this name.
 func (t EventTypes) Contains(name string) bool { return t.names[name] != t.except }
 
+// Overlaps reports whether a name is in both sets.
+func (t EventTypes) Overlaps(u EventTypes) bool { return !t.intersect(u).Empty() }
+
 // Names returns the names, sorted. Where except is true, the set is every event type but those.
 func (t EventTypes) Names() (names []string, except bool) {
 	return slices.Sorted(maps.Keys(t.names)), t.except
