@@ -48,6 +48,7 @@ func (f engineSource) open(ctx context.Context, kind string, con console) (engin
 		ContainerPlugin: f.ContainerPlugin,
 		K8SAudit:        f.K8SAudit,
 		AuditSource:     auditSource(),
+		Witness:         witness(),
 		CacheDir:        cache,
 		Mirror:          f.Mirror,
 		Progress:        debian.NewProgress(con.stderr, con.stderrTerminal),
@@ -110,6 +111,15 @@ func auditSource() string {
 	path, err := beside("libauditsource.so", "K8SAUDIT_LIB")
 	if err != nil {
 		return "" // an audit log is refused with what to do about it
+	}
+	return path
+}
+
+// witness is the plugin that tells sysdig which of many conditions an event meets; empty where it was not built.
+func witness() string {
+	path, err := beside("libwitness.so", "--engine falco")
+	if err != nil {
+		return "" // only sysdig needs it, and is refused with what to do about it
 	}
 	return path
 }

@@ -59,6 +59,8 @@ type Request struct {
 	// InitConfig's baseline.file; empty for none. It need not be there before. It changes only when the capture was
 	// replayed to its end, and not where the plugin's mode is detect.
 	State string
+	// Limit is how many alerts of each rule are read, from the first on; 0 for all.
+	Limit int
 	// NoText says that nobody reads the alerts' Output: an engine to which it is work leaves it out.
 	NoText bool
 	// Log gets what the engine says that is no alert, such as warnings about rules; nil: the engine's own log, which

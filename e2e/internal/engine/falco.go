@@ -234,8 +234,11 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 		return nil, err
 	}
 	var alerts []alert.Alert
+	came := map[string]int{} // by rule
 	err = f.run(ctx, req, in, func(a alert.Alert) error {
-		alerts = append(alerts, a)
+		if came[a.Rule]++; req.Limit == 0 || came[a.Rule] <= req.Limit {
+			alerts = append(alerts, a)
+		}
 		return nil
 	})
 	if err != nil {
