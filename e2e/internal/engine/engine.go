@@ -45,7 +45,7 @@ type Query struct {
 type Sample struct {
 	Event     uint64 // its number in the capture, from 1
 	Time      time.Time
-	Container string         // id of the container, 12 characters, or "host"
+	Container string         // id of the container, 12 characters, or "host"; empty for an audit event
 	Values    map[string]any // as alert.Alert's OutputFields; nil for a field without a value
 }
 

@@ -255,15 +255,12 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 		return err
 	}
 	defer in.clean()
-	if err := in.isSyscalls(); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "datastaging-falco-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	rules, err := queryRules(queries)
+	rules, err := queryRules(queries, in.source)
 	if err != nil {
 		return err
 	}
@@ -284,8 +281,7 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 		if !ok {
 			return errors.New("read Falco's alert: it has no event number")
 		}
-		cgroups, _ := a.OutputFields[fieldCgroups].(string)
-		return each(query, Sample{Event: number, Time: a.Time, Container: containerID(cgroups), Values: a.OutputFields})
+		return each(query, Sample{Event: number, Time: a.Time, Container: containerOf(a.OutputFields), Values: a.OutputFields})
 	})
 	if err != nil {
 		return err
@@ -293,21 +289,26 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 	return in.cut
 }
 
-// queryRules are rules files' rules, as JSON, named by the queries' numbers.
-func queryRules(queries []Query) ([]byte, error) {
+// queryRules are rules files' rules on events of a source, as JSON, named by the queries' numbers.
+func queryRules(queries []Query, source string) ([]byte, error) {
+	var fields []string
+	if source == ruleset.SyscallSource {
+		fields = append(fields, fieldCgroups)
+	}
 	type rule struct {
 		Rule      string   `json:"rule"`
 		Desc      string   `json:"desc"`
 		Condition string   `json:"condition"`
 		Output    string   `json:"output"`
 		Priority  string   `json:"priority"`
+		Source    string   `json:"source"`
 		Tags      []string `json:"tags"`
 	}
 	rules := make([]rule, len(queries))
 	for i, q := range queries {
 		rules[i] = rule{
-			Rule: strconv.Itoa(i), Desc: "asks for fields", Condition: q.Filter, Priority: "DEBUG", Tags: []string{},
-			Output: queryFormat(append([]string{fieldCgroups}, q.Fields...)),
+			Rule: strconv.Itoa(i), Desc: "asks for fields", Condition: q.Filter, Priority: "DEBUG", Source: source, Tags: []string{},
+			Output: queryFormat(slices.Concat(fields, q.Fields)),
 		}
 	}
 	return json.Marshal(rules)

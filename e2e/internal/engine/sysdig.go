@@ -154,42 +154,79 @@ func runnable(set *ruleset.Set, source string) []ruleset.Rule {
 	return slices.DeleteFunc(set.Rules(), func(r ruleset.Rule) bool { return !r.Enabled || r.Source != source })
 }
 
-// Ask runs one pass for each query, as many at once as there are processors.
+// Ask runs all queries in one pass, or in as few as their length allows.
 func (s *Sysdig) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
 	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
 		return err
 	}
 	defer in.clean()
-	if err := in.isSyscalls(); err != nil {
-		return err
-	}
 	replay, err := s.start(in, req)
 	if err != nil {
 		return err
 	}
 	defer replay.clean()
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, q := range queries {
-		group.Go(func() error {
-			return replay.ask(ctx, q, func(sample Sample) error { return each(i, sample) })
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := replay.ask(ctx, queries, each); err != nil {
 		return err
 	}
 	return in.cut
 }
 
-// ask runs one query.
-func (r *sysdigReplay) ask(ctx context.Context, q Query, each func(Sample) error) error {
-	if len(q.Filter) > maxArg {
-		return fmt.Errorf("ask sysdig: a condition is %d bytes long with its lists, and sysdig takes %d: use --engine falco",
-			len(q.Filter), maxArg)
+// ask runs queries.
+func (r *sysdigReplay) ask(ctx context.Context, queries []Query, each func(query int, s Sample) error) error {
+	if len(queries) == 0 {
+		return nil
 	}
-	fields := queryFormat(append([]string{alert.FieldEventNumber, fieldTime, fieldCgroups}, q.Fields...))
-	return r.pass(ctx, q.Filter, "*"+fields, true, func(out *bufio.Reader) error {
+	conditions := make([]filter.Expr, len(queries))
+	fields := []string{alert.FieldEventNumber, fieldTime, fieldWhich}
+	if r.source == ruleset.SyscallSource {
+		fields = append(fields, fieldCgroups)
+	}
+	for i, q := range queries {
+		var err error
+		if conditions[i], err = filter.Parse(q.Filter); err != nil {
+			return fmt.Errorf("read the condition %s: %w", q.Filter, err)
+		}
+		for _, f := range q.Fields {
+			if !slices.Contains(fields, f) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	asked, format := witnessed(conditions), "*"+queryFormat(fields)
+	if len(asked) > maxArg || len(format) > maxArg {
+		if len(queries) == 1 {
+			return fmt.Errorf("ask sysdig: a condition is %d bytes long with its lists, and sysdig takes %d: use --engine falco",
+				len(queries[0].Filter), maxArg)
+		}
+		half := len(queries) / 2
+		if err := r.ask(ctx, queries[:half], each); err != nil {
+			return err
+		}
+		return r.ask(ctx, queries[half:], func(i int, s Sample) error { return each(half+i, s) })
+	}
+	return r.values(ctx, asked, format, len(queries), func(values map[string]any, at time.Time, which []int) error {
+		number, ok := alert.Alert{OutputFields: values}.EventNumber()
+		if !ok {
+			return errors.New("read sysdig's output: an event has no number")
+		}
+		for _, i := range which {
+			own := map[string]any{}
+			for _, f := range queries[i].Fields {
+				own[f] = values[f]
+			}
+			if err := each(i, Sample{Event: number, Time: at, Container: containerOf(values), Values: own}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// values runs a pass for the values of fields with their JSON types. asked is of conditions together, see witnessed, and each gets
+// those that an event meets.
+func (r *sysdigReplay) values(ctx context.Context, asked, format string, conditions int, each func(values map[string]any, at time.Time, which []int) error) error {
+	return r.pass(ctx, asked, format, true, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadBytes('\n')
 			if len(bytes.TrimSpace(line)) > 0 {
@@ -197,12 +234,12 @@ func (r *sysdigReplay) ask(ctx context.Context, q Query, each func(Sample) error
 				if err != nil {
 					return err
 				}
-				number, ok := alert.Alert{OutputFields: values}.EventNumber()
-				if !ok {
-					return errors.New("read sysdig's output: an event has no number")
+				notes, _ := values[fieldWhich].(string)
+				which, err := parseWhich(notes, conditions)
+				if err != nil {
+					return err
 				}
-				cgroups, _ := values[fieldCgroups].(string)
-				if err := each(Sample{Event: number, Time: at, Container: containerID(cgroups), Values: values}); err != nil {
+				if err := each(values, at, which); err != nil {
 					return err
 				}
 			}
@@ -413,27 +450,11 @@ func (r *sysdigReplay) together(ctx context.Context, rules []ruleset.Rule) ([]al
 	}
 	var alerts []alert.Alert
 	var fired []int // index of each alert's rule
-	err = r.pass(ctx, asked, format, true, func(out *bufio.Reader) error {
-		for {
-			line, err := out.ReadBytes('\n')
-			if len(bytes.TrimSpace(line)) > 0 {
-				values, at, err := decodeValues(line)
-				if err != nil {
-					return err
-				}
-				notes, _ := values[fieldWhich].(string)
-				which, err := parseWhich(notes, len(rules))
-				if err != nil {
-					return err
-				}
-				for _, i := range which {
-					alerts, fired = append(alerts, r.alert(rules[i], values, at)), append(fired, i)
-				}
-			}
-			if err != nil {
-				return endOfOutput(err)
-			}
+	err = r.values(ctx, asked, format, len(rules), func(values map[string]any, at time.Time, which []int) error {
+		for _, i := range which {
+			alerts, fired = append(alerts, r.alert(rules[i], values, at)), append(fired, i)
 		}
+		return nil
 	})
 	if err != nil || len(alerts) == 0 || r.noText {
 		return alerts, err
@@ -474,15 +495,17 @@ func valuesFormat(rules []ruleset.Rule) (string, error) {
 func (r *sysdigReplay) addTexts(ctx context.Context, asked string, rules []ruleset.Rule, alerts []alert.Alert, fired []int) error {
 	// A value may hold line ends: a mark that no capture holds begins each text.
 	mark := "\x1e" + rand.Text()
-	format := "*"
+	var format strings.Builder
+	format.WriteString("*")
 	column := map[int]int{} // by rule: where its text stands
 	for _, i := range fired {
 		if _, ok := column[i]; !ok {
 			column[i] = len(column)
-			format += mark + textFormat(rules[i])
+			format.WriteString(mark + textFormat(rules[i]))
 		}
 	}
-	return r.pass(ctx, asked, format+mark+"%"+fieldWhich, false, func(out *bufio.Reader) error {
+	format.WriteString(mark + "%" + fieldWhich)
+	return r.pass(ctx, asked, format.String(), false, func(out *bufio.Reader) error {
 		parts, err := splitTexts(out, mark)
 		if err != nil {
 			return err
@@ -564,6 +587,15 @@ func decodeValues(line []byte) (values map[string]any, at time.Time, err error) 
 		return nil, time.Time{}, fmt.Errorf("read sysdig's output: the event's time: %w", err)
 	}
 	return values, time.Unix(0, ns).UTC(), nil
+}
+
+// containerOf is the container of an event whose cgroups were asked for; empty for an audit event, which has none.
+func containerOf(values map[string]any) string {
+	cgroups, ok := values[fieldCgroups].(string)
+	if !ok {
+		return ""
+	}
+	return containerID(cgroups)
 }
 
 // cgroupID finds a container's id at the end of a cgroup path, as Docker, containerd, CRI-O and Podman name theirs.

@@ -119,4 +119,4 @@ func (w witness) args() ([]string, error) {
 }
 
 // errNoWitness is for a stagectl that lies alone.
-var errNoWitness = errors.New("use sysdig: libwitness.so is not beside stagectl: build it with make")
+var errNoWitness = errors.New("use sysdig: libwitness.so is not beside stagectl: build it with make, or name it with WITNESS_LIB")

@@ -86,11 +86,11 @@ func studyHTML(t *testing.T) []byte {
 	require.NoError(t, err)
 	g, err := sweep.NewGrid(set, 100)
 	require.NoError(t, err)
-	attack := &sweep.Capture{Attack: true, Begin: begin, Interval: time.Minute}
-	benign := &sweep.Capture{Begin: begin, Interval: time.Minute, Hours: 1}
-	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"600", "5000"}}, engine.Request{}, attack))
-	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"300", "1500"}}, engine.Request{}, benign))
-	captures := []*sweep.Capture{attack, benign}
+	attack, benign := &sweep.Case{Attack: true, Interval: time.Minute}, &sweep.Case{Interval: time.Minute}
+	span := sweep.Span{Begin: begin, End: begin, Hours: 1}
+	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"600", "5000"}}, engine.Request{}, attack, ruleset.SyscallSource, span))
+	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"300", "1500"}}, engine.Request{}, benign, ruleset.SyscallSource, span))
+	captures := []*sweep.Case{attack, benign}
 	var b bytes.Buffer
 	require.NoError(t, Study(&b, sweep.NewStudy(g, captures, g.Choose(captures, 0))))
 	return b.Bytes()
