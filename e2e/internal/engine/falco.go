@@ -630,6 +630,14 @@ func (f *Falco) config(req Request, source string) (config []byte, paths []strin
 		c.LoadPlugins = append(c.LoadPlugins, name)
 		c.Plugins = append(c.Plugins, falcoPlugin{Name: name, LibraryPath: library, OpenParams: capture})
 	}
+	// Rules on audit events may name its fields, too.
+	if library := findIn(pluginFolders(f.path), "libjson.so"); library != "" && capture == "" && f.image == "" {
+		if library, err = path(library); err != nil {
+			return nil, nil, err
+		}
+		c.LoadPlugins = append(c.LoadPlugins, "json")
+		c.Plugins = append(c.Plugins, falcoPlugin{Name: "json", LibraryPath: library})
+	}
 	if req.Plugin != "" {
 		library, err := path(req.Plugin)
 		if err != nil {
