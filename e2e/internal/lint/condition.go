@@ -80,7 +80,7 @@ func (r *run) checkOperator(f *filter.Field, op string, at ruleset.Position) boo
 }
 
 func isComparison(op string) bool {
-	return slices.Contains([]string{"=", "==", "!=", "in", "<", "<=", ">", ">="}, op)
+	return slices.Contains([]string{"=", "==", "!=", "in", "<", "<=", ">", ">=", "intersects"}, op)
 }
 
 // valuesOf are the values on the right of a check.
