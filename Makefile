@@ -19,7 +19,7 @@ GOFLAGS_BUILD := -trimpath -ldflags=-s\ -w
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sed 's/^\([a-z]*\): */\1\t/' | expand -t 12 | sed 's/^/  /'
 
-## build: bin/libdatastaging.so, bin/stagectl and bin/datastaging*_rules.yaml, and for tests bin/libauditsource.so
+## build: bin/libdatastaging.so, bin/stagectl and bin/datastaging*_rules.yaml, and for tests bin/libauditsource.so and bin/libwitness.so
 .PHONY: build
 build:
 	@mkdir -p $(BIN)
@@ -28,6 +28,7 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o $(BIN)/stagectl ./e2e/stagectl
 	$(GO) build $(GOFLAGS_BUILD) -buildmode=c-shared -o $(BIN)/libauditsource.so ./e2e/auditsource
 	@rm -f $(BIN)/libauditsource.h
+	$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -s -Iplugin/internal/abi/include -o $(BIN)/libwitness.so e2e/witness/witness.c
 	@cat macros/datastaging_macros.yaml rules/datastaging_rules.yaml > $(BIN)/datastaging_rules.yaml
 	@cat macros/k8s_audit_macros.yaml rules/k8s_audit_rules.yaml > $(BIN)/datastaging_k8s_audit_rules.yaml
 

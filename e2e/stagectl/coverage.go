@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -53,10 +54,12 @@ func (c coverageCmd) Run(ctx context.Context, con console) error {
 		return firstError(run)
 	}
 	out := coverage.Report{Owners: coverage.Owners(set)}
-	if err := t.measure(ctx, eng, run, out.Owners); err != nil {
+	ladders := laddersOf(set)
+	met, err := t.measure(ctx, eng, run, coverage.Measure(out.Owners), ladders)
+	if err != nil {
 		return err
 	}
-	if out.Rules, err = t.roles(ctx, eng, set, run); err != nil {
+	if out.Rules, err = t.roles(set, run, ladders, met); err != nil {
 		return err
 	}
 	write := coverage.WriteJSON
@@ -90,96 +93,98 @@ func firstError(run report.Run) error {
 	return nil
 }
 
-// measure asks about the terms of the rules, on the captures of all cases that run the rules as they are. Cases in which more
-// fires come first: what they show need not be asked of others.
-func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run, owners []*coverage.Owner) error {
-	results := slices.DeleteFunc(slices.Clone(run.Results), func(r report.Result) bool { return len(r.Case.Rules) > 0 })
-	slices.SortStableFunc(results, func(a, b report.Result) int { return b.Alerts - a.Alerts })
-	progress := coverage.Measure(owners)
-	bar := newBar(t.con, len(results), "coverage")
-	asked := map[string]bool{}
-	for _, res := range results {
-		key := fmt.Sprintf("%q %q %s", res.Case.Learn, res.Case.Captures, res.Case.InitConfig)
-		if !asked[key] {
-			asked[key] = true
-			if err := t.ask(ctx, eng, res.Case, progress); err != nil {
-				return err
-			}
-		}
-		_ = bar.Add(1) // a bar that cannot be drawn is no reason to stop
-	}
-	return nil
+// ladder is a rule's condition in steps, each of which is met where those before it are.
+type ladder struct {
+	rule       ruleset.Rule
+	steps      []string
+	checkpoint int // terms of the first step
+	terms      int // of the whole condition
 }
 
-// ask asks the engine which open conditions a case's captures meet.
-func (t *tester) ask(ctx context.Context, eng engine.Engine, c cases.Case, progress *coverage.Progress) error {
-	return t.asking(ctx, eng, c, func(req engine.Request) error {
-		source := sourceOf(req.Capture)
-		open := progress.Open(source)
-		met, err := t.cache.Met(ctx, eng, req, open)
-		if err != nil {
-			return err
-		}
-		for i, condition := range open {
-			if met[i] {
-				progress.Saw(source, condition)
-			}
-		}
-		return nil
-	})
-}
-
-// roles finds for each rule the cases of an attack, of a look-alike and of its tuning.
-func (t *tester) roles(ctx context.Context, eng engine.Engine, set *ruleset.Set, run report.Run) ([]coverage.Roles, error) {
-	var list []coverage.Roles
-	var steps []string      // of all rules
-	var sources []string    // of the events of each step
-	var first, length []int // by rule: the index of its first step, and how many terms that is
+// laddersOf are those of the rules that are enabled.
+func laddersOf(set *ruleset.Set) (list []ladder) {
 	for _, r := range set.Rules() {
 		if r.Enabled {
-			own, checkpoint, terms := coverage.Steps(r)
-			list = append(list, coverage.Roles{Rule: r.Name, Pos: r.Pos, Terms: terms})
-			first, length = append(first, len(steps)), append(length, checkpoint)
-			steps = append(steps, own...)
-			sources = append(sources, slices.Repeat([]string{r.Source}, len(own))...)
+			steps, checkpoint, terms := coverage.Steps(r)
+			list = append(list, ladder{r, steps, checkpoint, terms})
 		}
 	}
-	first = append(first, len(steps))
-	met := make([][]bool, len(run.Results)) // by result and step
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(t.parallel)
+	return list
+}
+
+// stepsMet are for each ladder how many of its steps an event of a case meets.
+type stepsMet []int
+
+// measure asks the captures of all cases that run the rules as they are, each once: about the terms of the rules, and, where the
+// case passes, about the steps of the ladders. Cases in which more fires come first: what they show need not be asked of
+// others. met has an entry for each result.
+func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run, progress *coverage.Progress, ladders []ladder) (met []stepsMet, err error) {
+	met = make([]stepsMet, len(run.Results))
+	var order []int
 	for i, res := range run.Results {
-		met[i] = make([]bool, len(steps))
-		if len(res.Case.Rules) > 0 || !res.Verdict.Passed() {
-			continue
+		met[i] = make(stepsMet, len(ladders))
+		if len(res.Case.Rules) == 0 {
+			order = append(order, i)
 		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return run.Results[b].Alerts - run.Results[a].Alerts })
+	bar := newBar(t.con, len(order), "coverage")
+	var group errgroup.Group
+	group.SetLimit(t.parallel)
+	var mu sync.Mutex // of progress
+	for _, i := range order {
 		group.Go(func() error {
-			return t.asking(inner, eng, res.Case, func(req engine.Request) error {
-				var ask []string
-				var of []int // the steps that are asked
-				for s := range steps {
-					if sources[s] == sourceOf(req.Capture) {
-						ask, of = append(ask, steps[s]), append(of, s)
+			res := run.Results[i]
+			err := t.asking(ctx, eng, res.Case, func(req engine.Request) error {
+				source := sourceOf(req.Capture)
+				mu.Lock()
+				ask := progress.Open(source)
+				mu.Unlock()
+				open := len(ask)
+				if res.Verdict.Passed() { // else what it shows is not what it says
+					for _, l := range ladders {
+						if l.rule.Source == source {
+							ask = append(ask, l.steps...)
+						}
 					}
 				}
-				some, err := t.cache.Met(inner, eng, req, ask)
+				answers, err := t.cache.Met(ctx, eng, req, ask)
 				if err != nil {
 					return err
 				}
-				for n, s := range of {
-					met[i][s] = met[i][s] || some[n]
+				mu.Lock()
+				for a, condition := range ask[:open] {
+					if answers[a] {
+						progress.Saw(source, condition)
+					}
+				}
+				mu.Unlock()
+				answers = answers[open:]
+				for n, l := range ladders {
+					if len(answers) > 0 && l.rule.Source == source {
+						met[i][n] = max(met[i][n], count(answers[:len(l.steps)]))
+						answers = answers[len(l.steps):]
+					}
 				}
 				return nil
 			})
+			_ = bar.Add(1) // a bar that cannot be drawn is no reason to stop
+			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	return met, group.Wait()
+}
+
+// roles finds for each rule the cases of an attack, of a look-alike and of its tuning.
+func (t *tester) roles(set *ruleset.Set, run report.Run, ladders []ladder, met []stepsMet) ([]coverage.Roles, error) {
+	list := make([]coverage.Roles, len(ladders))
+	for n, l := range ladders {
+		list[n] = coverage.Roles{Rule: l.rule.Name, Pos: l.rule.Pos, Terms: l.terms}
 	}
 	tuned := map[string]*ruleset.Set{} // by the case's own rules files, joined
 	for i, res := range run.Results {
 		if !res.Verdict.Passed() {
-			continue // what it shows is not what it says
+			continue
 		}
 		key := strings.Join(res.Case.Rules, "\x00")
 		if tuned[key] == nil {
@@ -189,24 +194,22 @@ func (t *tester) roles(ctx context.Context, eng engine.Engine, set *ruleset.Set,
 			}
 			tuned[key] = own
 		}
-		for r := range list {
-			before, _ := set.Rule(list[r].Rule)
-			after, _ := tuned[key].Rule(list[r].Rule)
-			wanted := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == list[r].Rule && e.Count.Min > 0 })
-			allowed := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == list[r].Rule && e.Count.Max > 0 })
+		for n, l := range ladders {
+			r := &list[n]
+			before, _ := set.Rule(r.Rule)
+			after, _ := tuned[key].Rule(r.Rule)
+			wanted := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Min > 0 })
+			allowed := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Max > 0 })
 			switch {
 			case after.Filter != before.Filter:
 				if after.Condition == before.Condition { // a macro or list of it is another one
-					list[r].Tuning = append(list[r].Tuning, res.Case.Name)
+					r.Tuning = append(r.Tuning, res.Case.Name)
 				}
 			case len(res.Case.Rules) > 0:
 			case wanted:
-				list[r].Attack = append(list[r].Attack, res.Case.Name)
-			case !allowed:
-				// An event that meets a step meets all before it.
-				if n := count(met[i][first[r]:first[r+1]]); n > 0 {
-					list[r].LookAlike = append(list[r].LookAlike, coverage.LookAlike{Case: res.Case.Name, Terms: length[r] + n - 1})
-				}
+				r.Attack = append(r.Attack, res.Case.Name)
+			case !allowed && met[i][n] > 0:
+				r.LookAlike = append(r.LookAlike, coverage.LookAlike{Case: res.Case.Name, Terms: l.checkpoint + met[i][n] - 1})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type engineSource struct {
 	FalcoImage      string `env:"FALCO_IMAGE" placeholder:"IMAGE" help:"Falco container image to run with docker or podman instead of a program." group:"Engine"`
 	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
 	K8SAudit        string `name:"k8saudit" env:"K8SAUDIT_LIB" placeholder:"FILE" help:"Falco's k8saudit plugin, to read audit logs with. Default: the one in Falco's plugin folder, else the one for tests beside stagectl, which has no fields." group:"Engine"`
+	Witness         string `env:"WITNESS_LIB" placeholder:"FILE" help:"The plugin that lets sysdig ask many rules at once. Default: libwitness.so beside stagectl." group:"Engine"`
 	Mirror          string `env:"DATASTAGING_MIRROR" placeholder:"URL" help:"Debian archive to download sysdig from. Default: the one that this machine's apt uses." group:"Engine"`
 }
 
@@ -48,6 +50,7 @@ func (f engineSource) open(ctx context.Context, kind string, con console) (engin
 		ContainerPlugin: f.ContainerPlugin,
 		K8SAudit:        f.K8SAudit,
 		AuditSource:     auditSource(),
+		Witness:         cmp.Or(f.Witness, witness()),
 		CacheDir:        cache,
 		Mirror:          f.Mirror,
 		Progress:        debian.NewProgress(con.stderr, con.stderrTerminal),
@@ -76,6 +79,7 @@ const (
 	pluginFile     = "libdatastaging.so"
 	rulesFile      = "datastaging_rules.yaml"
 	auditRulesFile = "datastaging_k8s_audit_rules.yaml"
+	witnessFile    = "libwitness.so"
 )
 
 // pluginPath is the plugin to load.
@@ -110,6 +114,15 @@ func auditSource() string {
 	path, err := beside("libauditsource.so", "K8SAUDIT_LIB")
 	if err != nil {
 		return "" // an audit log is refused with what to do about it
+	}
+	return path
+}
+
+// witness is the plugin that tells sysdig which of many conditions an event meets; empty where it was not built.
+func witness() string {
+	path, err := beside(witnessFile, "--engine falco")
+	if err != nil {
+		return "" // only sysdig needs it, and is refused with what to do about it
 	}
 	return path
 }

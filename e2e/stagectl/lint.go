@@ -118,7 +118,11 @@ func (c lintCmd) askFalco(ctx context.Context, con console, files []ruleset.File
 	if err != nil || path == "" {
 		return err
 	}
-	validations, release, err := c.validate(ctx, path, files)
+	source := auditSource()
+	if report.AuditFields {
+		source = "" // it has none of them: Falco would refuse the rules, and leaves them out without a plugin of their source
+	}
+	validations, release, err := c.validate(ctx, path, source, files)
 	if err != nil {
 		if c.FalcoBin != "" || ctx.Err() != nil {
 			return err
@@ -132,13 +136,14 @@ func (c lintCmd) askFalco(ctx context.Context, con console, files []ruleset.File
 	return nil
 }
 
-func (c lintCmd) validate(ctx context.Context, path string, files []ruleset.File) ([]engine.Validation, string, error) {
+// validate lets the Falco at path validate files. auditSource is the plugin for audit events where Falco's own is not found.
+func (c lintCmd) validate(ctx context.Context, path, auditSource string, files []ruleset.File) ([]engine.Validation, string, error) {
 	plugin, err := bundleFlags{Plugin: c.Plugin}.pluginPath()
 	if err != nil {
 		return nil, "", err
 	}
 	eng, err := engine.Open(ctx, engine.Options{
-		Kind: engine.KindFalco, FalcoBin: path, ContainerPlugin: c.ContainerPlugin, K8SAudit: c.K8SAudit, AuditSource: auditSource(),
+		Kind: engine.KindFalco, FalcoBin: path, ContainerPlugin: c.ContainerPlugin, K8SAudit: c.K8SAudit, AuditSource: auditSource,
 	})
 	if err != nil {
 		return nil, "", err

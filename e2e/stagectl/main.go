@@ -34,7 +34,7 @@ type cli struct {
 	Mutate   mutateCmd   `cmd:"" help:"Change the rules' conditions a little and tell which changes no case notices."`
 	Learn    learnCmd    `cmd:"" help:"Learn a baseline of what is normal from captures."`
 	Tune     tuneCmd     `cmd:"" help:"Try values of the rules' thresholds on labelled captures and recommend some."`
-	Report   reportCmd   `cmd:"" help:"Replay captures and write an HTML page of what each container did with data."`
+	Report   reportCmd   `cmd:"" help:"Replay captures and write an HTML page of what each container did with data, and each identity through the API server."`
 	Watch    watchCmd    `cmd:"" help:"Show the alerts of a running Falco as they come, or hold them against those that are expected."`
 	Compose  composeCmd  `cmd:"" help:"Write a script as a capture."`
 	Emulate  emulateCmd  `cmd:"" help:"Do what the rules are to detect, and its benign twins, with made-up data in throw-away containers."`

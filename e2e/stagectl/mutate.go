@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -135,72 +136,72 @@ func (m *mutator) load(found []cases.Case) error {
 	return nil
 }
 
-// variant is what a mutant makes of the rules of some cases.
-type variant struct {
-	names   []string            // of the rules that it changes
-	file    string              // that holds them, changed
-	differs map[string][]string // by event source: conditions of an event on which one of them and its change part
-	untold  map[string]bool     // by event source: that cannot be told of one of them
-}
-
 // trial is a mutant that is being tried.
 type trial struct {
 	*tried
-	variants map[string]variant // as mutator.sets
-	todo     []int              // results that may still kill it
-}
-
-func (t *trial) done(result int) {
-	t.todo = slices.DeleteFunc(t.todo, func(r int) bool { return r == result })
+	changed map[string][]ruleset.Rule // the rules that it changes, so changed, by the key of mutator.sets
+	todo    []int                     // results that may still kill it
 }
 
 // over tells whether its fate is known before all is done.
 func (t *trial) over() bool { return t.by != "" }
 
+// round is a result whose case is replayed with some mutants at once.
+type round struct {
+	result int
+	trials []*trial
+	fates  []fate // of each
+	by     []string
+}
+
 // try tries the first n mutants until timed is done. The error is that of ctx.
 //
-// A mutant is first tried on the cases in which a rule that it changes fires: most die there. On each of the others, the engine
-// is asked at once for all mutants that live whether any event makes a difference to them, and only these are replayed.
+// A mutant is first tried on the cases in which a rule that it changes fires, the one with the most alerts first: most die there. What
+// is left is tried on one case after the other. All mutants of a case are rules of one replay.
 func (m *mutator) try(ctx, timed context.Context, mutants []mutation.Mutant, n int) ([]tried, error) {
 	out := make([]tried, len(mutants))
 	trials := make([]*trial, n)
+	firing := make([][]int, n) // by trial
 	for i, mutant := range mutants {
 		out[i] = tried{Mutant: mutant, fate: notTried}
 		if i < n {
-			trials[i] = &trial{tried: &out[i]}
-			if err := m.prepare(trials[i], i); err != nil {
-				return nil, err
-			}
+			trials[i] = m.prepare(&out[i])
+			firing[i] = m.firing(trials[i])
 		}
 	}
 	bar := newBar(m.con, n, "mutants")
-	err := m.together(ctx, trials, func(t *trial) {
-		m.kill(timed, t, m.firing(t))
-		_ = bar.Add(1) // a bar that cannot be drawn is no reason to stop
-	})
-	if err != nil {
-		return nil, err
-	}
-	bar = newBar(m.con, len(m.results), "cases")
-	for r := range m.results {
-		alive := slices.DeleteFunc(slices.Clone(trials), func(t *trial) bool { return t.over() || !slices.Contains(t.todo, r) })
-		concerned, err := m.concerned(timed, alive, r)
-		if timed.Err() != nil {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range alive {
-			if !slices.Contains(concerned, t) {
-				t.done(r)
+	for open := n; open > 0 && timed.Err() == nil; {
+		rounds := map[int]*round{}
+		open = 0
+		for i, t := range trials {
+			if t.over() || len(firing[i]) == 0 {
+				continue
 			}
+			open++
+			r := firing[i][0]
+			firing[i] = firing[i][1:]
+			if rounds[r] == nil {
+				rounds[r] = &round{result: r}
+			}
+			rounds[r].trials = append(rounds[r].trials, t)
 		}
-		if err := m.together(ctx, concerned, func(t *trial) { m.kill(timed, t, []int{r}) }); err != nil {
-			return nil, err
-		}
-		_ = bar.Add(1)
+		m.hold(timed, slices.SortedFunc(maps.Values(rounds), func(a, b *round) int { return a.result - b.result }))
+		_ = bar.Set(n - open) // a bar that cannot be drawn is no reason to stop
 	}
+	_ = bar.Finish()
+	bar = newBar(m.con, len(m.results), "cases")
+	var all []*round
+	for r := range m.results {
+		all = append(all, &round{result: r})
+	}
+	for some := range slices.Chunk(all, m.parallel) {
+		for _, r := range some {
+			r.trials = slices.DeleteFunc(slices.Clone(trials), func(t *trial) bool { return t.over() || !slices.Contains(t.todo, r.result) })
+		}
+		m.hold(timed, some)
+		_ = bar.Add(len(some))
+	}
+	_ = bar.Finish()
 	for _, t := range trials {
 		if !t.over() && len(t.todo) == 0 {
 			t.fate = survived
@@ -209,68 +210,37 @@ func (m *mutator) try(ctx, timed context.Context, mutants []mutation.Mutant, n i
 	return out, ctx.Err()
 }
 
-// together does something with several trials at once.
-func (m *mutator) together(ctx context.Context, trials []*trial, do func(*trial)) error {
-	var group errgroup.Group
-	group.SetLimit(m.parallel)
-	for _, t := range trials {
-		group.Go(func() error {
-			do(t)
-			return ctx.Err()
-		})
-	}
-	return group.Wait()
-}
-
-// prepare writes the rules files of a mutant, the i-th, and finds the results that it can make a difference to.
-func (m *mutator) prepare(t *trial, i int) error {
-	t.variants = map[string]variant{}
+// prepare finds what a mutant changes, and the results that it can make a difference to.
+func (m *mutator) prepare(mutant *tried) *trial {
+	t := &trial{tried: mutant, changed: map[string][]ruleset.Rule{}}
 	for key, set := range m.sets {
-		rules := t.Apply(set)
-		if len(rules) == 0 {
-			continue
-		}
-		text, err := mutation.File(rules)
-		if err != nil {
-			return err
-		}
-		v := variant{file: filepath.Join(m.dir, fmt.Sprintf("%d-%d.yaml", i, len(t.variants)))}
-		if err := os.WriteFile(v.file, text, 0o600); err != nil {
-			return err
-		}
-		v.differs, v.untold = map[string][]string{}, map[string]bool{}
-		for _, r := range rules {
-			before, _ := set.Rule(r.Name)
-			v.names = append(v.names, r.Name)
-			if condition, ok := mutation.Differs(before, r); ok {
-				v.differs[r.Source] = append(v.differs[r.Source], condition)
-			} else {
-				v.untold[r.Source] = true
-			}
-		}
-		t.variants[key] = v
+		t.changed[key] = mutant.Apply(set)
 	}
 	for r := range m.results {
-		v, ok := t.variants[m.key(r)]
-		if ok && slices.ContainsFunc(m.results[r].Case.Captures, func(capture string) bool {
+		if slices.ContainsFunc(m.results[r].Case.Captures, func(capture string) bool {
 			source := sourceOf(capture)
-			return v.untold[source] || len(v.differs[source]) > 0
+			return slices.ContainsFunc(t.changed[m.key(r)], func(rule ruleset.Rule) bool { return rule.Source == source })
 		}) {
 			t.todo = append(t.todo, r)
 		}
 	}
-	return nil
+	return t
 }
 
 // key is which rules files a result's case has of its own.
 func (m *mutator) key(result int) string { return strings.Join(m.results[result].Case.Rules, "\x00") }
+
+// changes tells whether a mutant changes a rule, by name, in a result's case.
+func (m *mutator) changes(t *trial, result int, rule string) bool {
+	return slices.ContainsFunc(t.changed[m.key(result)], func(r ruleset.Rule) bool { return r.Name == rule })
+}
 
 // firing are the results in which rules fire that the mutant changes, most alerts first.
 func (m *mutator) firing(t *trial) []int {
 	alerts := map[int]int{}
 	for _, r := range t.todo {
 		for _, a := range m.came[r] {
-			if slices.Contains(t.variants[m.key(r)].names, a.Rule) {
+			if m.changes(t, r, a.Rule) {
 				alerts[r]++
 			}
 		}
@@ -280,68 +250,122 @@ func (m *mutator) firing(t *trial) []int {
 	return results
 }
 
-// concerned are the mutants to which an event of a case's captures makes a difference, or may.
-func (m *mutator) concerned(ctx context.Context, alive []*trial, result int) ([]*trial, error) {
-	c := m.results[result].Case
-	concerned := map[*trial]bool{}
-	err := m.asking(ctx, m.engines[0], c, func(req engine.Request) error {
-		source := sourceOf(req.Capture)
-		var ask []string
-		for _, t := range alive {
-			v := t.variants[m.key(result)]
-			concerned[t] = concerned[t] || v.untold[source]
-			ask = append(ask, v.differs[source]...)
+// hold holds rounds, as many at once as cases run at once, and notes what became of their mutants in the order of the rounds. What
+// ctx ends tells nothing.
+func (m *mutator) hold(ctx context.Context, rounds []*round) {
+	var group errgroup.Group
+	group.SetLimit(m.parallel)
+	for _, r := range rounds {
+		r.fates, r.by = make([]fate, len(r.trials)), make([]string, len(r.trials))
+		group.Go(func() error {
+			m.replayMutants(ctx, r.result, r.trials, r.fates, r.by)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	for _, r := range rounds {
+		for i, t := range r.trials {
+			t.todo = slices.DeleteFunc(t.todo, func(result int) bool { return result == r.result })
+			if r.by[i] != "" && !t.over() {
+				t.fate, t.by = r.fates[i], r.by[i]
+			}
 		}
-		slices.Sort(ask)
-		ask = slices.Compact(ask)
-		some, err := m.cache.Met(ctx, m.engines[0], req, ask)
-		if err != nil {
-			return err
-		}
-		met := map[string]bool{}
-		for i, condition := range ask {
-			met[condition] = some[i]
-		}
-		for _, t := range alive {
-			differs := t.variants[m.key(result)].differs[source]
-			concerned[t] = concerned[t] || slices.ContainsFunc(differs, func(d string) bool { return met[d] })
-		}
-		return nil
-	})
-	return slices.DeleteFunc(slices.Clone(alive), func(t *trial) bool { return !concerned[t] }), err
+	}
 }
 
-// kill replays the rules that a mutant changes, and no others, on one result's case after the other until one fails.
-func (m *mutator) kill(ctx context.Context, t *trial, results []int) {
-	for _, r := range results {
-		c, v := m.results[r].Case, t.variants[m.key(r)]
-		alerts := slices.DeleteFunc(slices.Clone(m.came[r]), func(a verdict.Alert) bool { return slices.Contains(v.names, a.Rule) })
-		err := m.each(ctx, m.engines[0], c, func(capture int, req engine.Request) error {
-			req.Rules, req.NoText, req.Log = []string{v.file}, true, io.Discard
-			came, _, err := m.one(ctx, m.engines[0], req)
-			for _, a := range came {
-				alerts = append(alerts, verdict.Alert{Alert: a, Capture: capture})
-			}
-			return err
-		})
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			t.fate, t.by = invalid, err.Error()
-			return
-		}
+// replayMutants replays a result's case with the rules that each mutant changes, and no others, in place of the same rules. It tells the
+// fate of a mutant where that is known then, and by what. Where an engine does not run all mutants, each half of them is tried.
+func (m *mutator) replayMutants(ctx context.Context, result int, trials []*trial, fates []fate, by []string) {
+	if len(trials) == 0 || ctx.Err() != nil {
+		return
+	}
+	came, err := m.alertsOf(ctx, result, trials)
+	switch {
+	case err != nil && len(trials) > 1:
+		half := len(trials) / 2
+		m.replayMutants(ctx, result, trials[:half], fates[:half], by[:half])
+		m.replayMutants(ctx, result, trials[half:], fates[half:], by[half:])
+		return
+	case err != nil:
+		fates[0], by[0] = invalid, err.Error()
+		return
+	}
+	c := m.results[result].Case
+	for i, t := range trials {
+		alerts := slices.DeleteFunc(slices.Clone(m.came[result]), func(a verdict.Alert) bool { return m.changes(t, result, a.Rule) })
+		alerts = append(alerts, came[i]...)
 		slices.SortStableFunc(alerts, func(a, b verdict.Alert) int {
 			m, _ := a.EventNumber()
 			n, _ := b.EventNumber()
 			return cmp.Or(a.Capture-b.Capture, cmp.Compare(m, n))
 		})
 		if !verdict.Compare(c.Expect, alerts).Passed() {
-			t.fate, t.by = killed, c.Name
-			return
+			fates[i], by[i] = killed, c.Name
 		}
-		t.done(r)
 	}
+}
+
+// alertsOf gives the alerts of each mutant's rules, as many as can make a difference.
+func (m *mutator) alertsOf(ctx context.Context, result int, trials []*trial) ([][]verdict.Alert, error) {
+	c := m.results[result].Case
+	changed := make([][]ruleset.Rule, len(trials))
+	for i, t := range trials {
+		changed[i] = t.changed[m.key(result)]
+	}
+	text, err := mutation.File(changed)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(m.dir, "*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	came := make([][]verdict.Alert, len(trials))
+	err = m.each(ctx, m.engines[0], c, func(capture int, req engine.Request) error {
+		req.Rules, req.NoText, req.Log, req.Limit = []string{file.Name()}, true, io.Discard, enough(c.Expect, changed)
+		m.replays.Add(1)
+		// Which mutants run together changes with each rule and case: there is nothing to keep.
+		alerts, err := m.engines[0].Replay(ctx, req)
+		if err != nil {
+			return err
+		}
+		for _, a := range alerts {
+			i, rule, err := mutation.RuleOf(a.Rule)
+			if err != nil {
+				return err
+			}
+			a.Rule = rule
+			came[i] = append(came[i], verdict.Alert{Alert: a, Capture: capture})
+		}
+		return nil
+	})
+	return came, err
+}
+
+// enough is how many alerts of one rule decide about a case, 0 for all: with one more than all entries take, it fails whatever
+// else comes. That does not hold where an entry takes any number, and for alerts that may come unexpected.
+func enough(expected []cases.Expectation, changed [][]ruleset.Rule) int {
+	n := 1
+	for _, e := range expected {
+		if e.Count.Max == cases.Unbounded {
+			return 0
+		}
+		n += e.Count.Max
+	}
+	for _, rules := range changed {
+		if slices.ContainsFunc(rules, func(r ruleset.Rule) bool { return !r.Priority.AtLeast(ruleset.PriorityNotice) }) {
+			return 0
+		}
+	}
+	return n
 }
 
 // counts are how many mutants met each fate.

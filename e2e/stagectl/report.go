@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/capture"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/page"
@@ -15,7 +16,7 @@ import (
 
 // reportCmd replays captures and writes an HTML page about them.
 type reportCmd struct {
-	Captures []string `arg:"" name:"capture" help:"Capture files (.scap), replayed one after the other, each by a fresh engine."`
+	Captures []string `arg:"" name:"capture" help:"Capture files (.scap) and audit logs, replayed one after the other, each by a fresh engine."`
 	Out      string   `required:"" placeholder:"FILE" help:"HTML file to write. It loads nothing, so that it can be read on closed sites."`
 
 	With   replayFlags `embed:""`
@@ -57,22 +58,19 @@ func (c reportCmd) Run(ctx context.Context, con console) error {
 // tell replays one capture for its alerts, and for its timeline. Of a capture that is cut off it gives the good part and the
 // error.
 func tell(ctx context.Context, eng engine.Engine, req engine.Request, window string) (*timeline.Replay, error) {
-	name := filepath.Base(req.Capture)
-	path, clean, err := composed(ctx, req.Capture)
-	if err != nil {
+	r := &timeline.Replay{Capture: filepath.Base(req.Capture), Window: window}
+	sample := r.Sample
+	if sourceOf(req.Capture) == auditlog.Source {
+		sample = r.SampleLog
+	}
+	var err error
+	if r.Begin, r.End, err = spanOf(ctx, req.Capture); err != nil && !isCut(err) {
 		return nil, err
 	}
-	defer clean()
-	req.Capture = path
-	sum, err := capture.Check(ctx, path, capture.Limits{})
-	if !isCut(err) && err != nil {
-		return nil, err
-	}
-	r := &timeline.Replay{Capture: name, Begin: sum.First, End: sum.Last, Window: window}
 	if r.Alerts, err = eng.Replay(ctx, req); err != nil && !isCut(err) {
 		return nil, err
 	}
-	if err := r.Sample(ctx, eng, req); err != nil && !isCut(err) {
+	if err := sample(ctx, eng, req); err != nil && !isCut(err) {
 		return nil, err
 	}
 	r.Sort()

@@ -107,11 +107,7 @@ func checkCases(found []cases.Case, rules []string, drafts bool) error {
 	var errs []error
 	enabled := map[string][]string{} // names of the rules that can fire, by the case's own rules files, joined
 	for _, c := range found {
-		for _, capture := range slices.Concat(c.Learn, c.Captures) {
-			if err := checkCapture(capture); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
-			}
-		}
+		errs = append(errs, checkCaptures(c))
 		if err := refuseBaselineFile(c.InitConfig); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
 		}
@@ -134,6 +130,17 @@ func checkCases(found []cases.Case, rules []string, drafts bool) error {
 		}
 		if err := c.CheckRules(names); err != nil {
 			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkCaptures checks all captures and scripts of a case.
+func checkCaptures(c cases.Case) error {
+	var errs []error
+	for _, capture := range slices.Concat(c.Learn, c.Captures) {
+		if err := checkCapture(capture); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Pos, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -36,7 +36,8 @@ func TestScripts(t *testing.T) {
 	plugin := filepath.Join(root, "bin", pluginFile)
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
-	available := engineAvailable(t, plugin, cache)
+	witness := filepath.Join(root, "bin", witnessFile)
+	available := engineAvailable(t, plugin, witness, cache)
 	_, processes := emulate.Choose(emulate.Process)
 	if processes != nil {
 		t.Logf("scripts that emulate are skipped: %v", processes)
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("XDG_CACHE_HOME", private)
 			env.Setenv("FALCO_BIN", os.Getenv("FALCO_BIN"))
+			env.Setenv("WITNESS_LIB", witness)
 			env.Setenv("K8SAUDIT_LIB", cmp.Or(os.Getenv("K8SAUDIT_LIB"), filepath.Join(root, "bin", "libauditsource.so")))
 			bare, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // where testscript.Main puts stagectl
 			env.Setenv("BARE", bare)
@@ -87,13 +89,13 @@ func TestScripts(t *testing.T) {
 }
 
 // engineAvailable tells whether a replay can run here. In CI it must.
-func engineAvailable(t *testing.T, plugin, cache string) bool {
+func engineAvailable(t *testing.T, plugin, witness, cache string) bool {
 	t.Helper()
 	_, err := os.Stat(plugin)
 	if err == nil {
 		_, err = engine.Open(t.Context(), engine.Options{
 			Kind: engine.Auto, FalcoBin: os.Getenv("FALCO_BIN"), Mirror: os.Getenv("DATASTAGING_MIRROR"),
-			CacheDir: filepath.Join(cache, "datastaging", "engine"), Progress: debian.NewProgress(os.Stderr, false),
+			Witness: witness, CacheDir: filepath.Join(cache, "datastaging", "engine"), Progress: debian.NewProgress(os.Stderr, false),
 		})
 	}
 	if err == nil {

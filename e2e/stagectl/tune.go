@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/sweep"
 )
 
-// tuneCmd tries values of the rules' thresholds on labelled captures.
+// tuneCmd tries values of the rules' thresholds on labelled cases.
 type tuneCmd struct {
 	Cases    []string `arg:"" optional:"" name:"case" help:"Case files, folders of them, or names of cases in e2e/cases. Default: all of e2e/cases where no --labels are given."`
 	Labels   []string `sep:"none" placeholder:"FILE" help:"Labels of captures of your own: a YAML list of capture, label (attack or benign) and, optionally, node_hours."`
@@ -34,41 +33,34 @@ type tuneCmd struct {
 	Budget   float64  `placeholder:"N" help:"Alerts on ordinary work, per node and day and rule group, that are worth a detection more. Default: what the rules give now."`
 	Points   int      `default:"1024" placeholder:"N" help:"Most combinations of values that are tried for thresholds that meet in a rule."`
 	Verify   bool     `help:"Replay each capture plainly, too, and fail where an alert differs from what was computed."`
-	Parallel int      `short:"j" placeholder:"N" help:"Captures to replay at once. Default: the number of CPUs."`
 
 	Bundle bundleFlags `embed:""`
 	Engine engineFlags `embed:""`
+	campaignFlags
 }
 
 // Validate is called by kong.
 func (c tuneCmd) Validate() error {
 	switch {
-	case c.Parallel < 0:
-		return fmt.Errorf("--parallel=%d: write 1 or more", c.Parallel)
 	case c.Points < 1:
 		return fmt.Errorf("--points=%d: write 1 or more", c.Points)
 	case c.Budget < 0:
 		return fmt.Errorf("--budget=%g: write 0 or more", c.Budget)
 	}
-	return nil
+	return c.campaignFlags.Validate()
 }
 
 // onceInterval is the plugin's default of once_interval.
 const onceInterval = 10 * time.Minute
 
-// Run replays every capture once for each rule, and tries all values on what that showed.
+// Run replays every case once with the thresholds taken out of the rules, and tries all values on what that showed.
 func (c tuneCmd) Run(ctx context.Context, con console) error {
-	t := tuner{parallel: c.Parallel, verify: c.Verify}
-	if t.parallel == 0 {
-		t.parallel = runtime.GOMAXPROCS(0)
-	}
-	var err error
-	if t.rules, err = c.Bundle.rulesPaths(); err != nil {
+	with, err := c.tester(c.Bundle, con)
+	if err != nil {
 		return err
 	}
-	if t.plugin, err = c.Bundle.pluginPath(); err != nil {
-		return err
-	}
+	defer with.close()
+	t := tuner{tester: with, verify: c.Verify}
 	set, err := ruleset.Load(t.rules...)
 	if err != nil {
 		return err
@@ -83,15 +75,16 @@ func (c tuneCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	if t.engine, err = c.Engine.open(ctx, con); err != nil {
-		return err
-	}
-	captures, err := t.run(ctx, samples, con)
+	eng, err := c.Engine.open(ctx, con)
 	if err != nil {
 		return err
 	}
-	choice := t.grid.Choose(captures, c.Budget)
-	study := sweep.NewStudy(t.grid, captures, choice)
+	t.engines = []engine.Engine{eng}
+	replayed, err := t.run(ctx, samples)
+	if err != nil {
+		return err
+	}
+	study := sweep.NewStudy(t.grid, replayed, t.grid.Choose(replayed, c.Budget))
 	if err := study.WriteTable(con.stdout); err != nil {
 		return fmt.Errorf("print the figures: %w", err)
 	}
@@ -118,17 +111,14 @@ func writeFile(path string, write func(*os.File) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// sample is a labelled capture and how to replay it.
+// sample is a labelled case.
 type sample struct {
-	name       string
-	attack     bool
-	nodeHours  float64 // 0 for the capture's length
-	capture    string
-	learn      []string
-	initConfig json.RawMessage
+	cases.Case
+	attack    bool
+	nodeHours float64 // 0 for the length of its captures
 }
 
-// samples are the cases' captures and those of the labels files.
+// samples are the cases, and the captures of the labels files as such.
 func (c tuneCmd) samples(set *ruleset.Set, con console) ([]sample, error) {
 	priorities := map[string]ruleset.Priority{}
 	for _, r := range set.Rules() {
@@ -145,19 +135,10 @@ func (c tuneCmd) samples(set *ruleset.Set, con console) ([]sample, error) {
 				fmt.Fprintf(con.stderr, "left out: case %s, which has rules of its own\n", one.Name)
 				continue
 			}
-			if len(one.Captures) > 1 {
-				fmt.Fprintf(con.stderr, "left out: case %s, which has several captures\n", one.Name)
-				continue
+			if err := checkCaptures(one); err != nil {
+				return nil, err
 			}
-			if isLog, err := auditlog.Is(one.Captures[0]); err == nil && isLog {
-				continue // without system calls
-			}
-			if err := checkCapture(one.Captures[0]); err != nil {
-				return nil, fmt.Errorf("%s: %w", one.Pos, err)
-			}
-			samples = append(samples, sample{
-				name: one.Name, attack: one.IsAttack(priorities), capture: one.Captures[0], learn: one.Learn, initConfig: one.InitConfig,
-			})
+			samples = append(samples, sample{Case: one, attack: one.IsAttack(priorities)})
 		}
 	}
 	initConfig, err := readInitConfig(c.Config)
@@ -176,84 +157,76 @@ func (c tuneCmd) samples(set *ruleset.Set, con console) ([]sample, error) {
 			return nil, err
 		}
 		for _, l := range labelled {
-			samples = append(samples, sample{
-				name: filepath.Base(l.Capture), attack: l.Label == cases.Attack, nodeHours: l.NodeHours, capture: l.Capture, initConfig: initConfig,
-			})
+			one := cases.Case{Name: filepath.Base(l.Capture), Captures: []string{l.Capture}, InitConfig: initConfig, Pos: l.Pos}
+			samples = append(samples, sample{Case: one, attack: l.Label == cases.Attack, nodeHours: l.NodeHours})
 		}
 	}
 	return samples, nil
 }
 
-// tuner replays labelled captures for a grid.
+// tuner replays labelled cases for a grid.
 type tuner struct {
-	engine   engine.Engine
-	grid     *sweep.Grid
-	plugin   string
-	rules    []string
-	parallel int
-	verify   bool
+	*tester
+	grid   *sweep.Grid
+	verify bool
 }
 
-// run replays the samples; the captures are in their order.
-func (t tuner) run(ctx context.Context, samples []sample, con console) ([]*sweep.Capture, error) {
-	bar := newBar(con, len(samples), "captures")
-	captures := make([]*sweep.Capture, len(samples))
+// run replays the samples; the cases are in their order.
+func (t tuner) run(ctx context.Context, samples []sample) ([]*sweep.Case, error) {
+	bar := newBar(t.con, len(samples), "cases")
+	replayed := make([]*sweep.Case, len(samples))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(t.parallel)
 	for i, s := range samples {
 		group.Go(func() error {
 			var err error
-			captures[i], err = t.replay(ctx, s)
+			replayed[i], err = t.sweep(ctx, s)
 			_ = bar.Add(1) // a bar that cannot be drawn is no reason to stop
 			return err
 		})
 	}
-	return captures, group.Wait()
+	return replayed, group.Wait()
 }
 
-func (t tuner) replay(ctx context.Context, s sample) (*sweep.Capture, error) {
-	path, clean, err := composed(ctx, s.capture)
-	if err != nil {
+// sweep asks the captures of a sample in order, each with the baseline that the one before it left.
+func (t tuner) sweep(ctx context.Context, s sample) (*sweep.Case, error) {
+	c := &sweep.Case{Name: s.Name, Attack: s.attack}
+	var err error
+	if c.Interval, err = configuredInterval(s.InitConfig); err != nil {
 		return nil, err
+	}
+	eng := t.engines[0]
+	return c, t.each(ctx, eng, s.Case, func(n int, req engine.Request) error {
+		span := sweep.Span{Hours: s.nodeHours}
+		if span.Begin, span.End, err = spanOf(ctx, req.Capture); err != nil {
+			return err
+		}
+		if err := t.grid.Replay(ctx, eng, req, c, sourceOf(req.Capture), span); err != nil {
+			return err
+		}
+		if !t.verify && n == len(s.Captures) {
+			return nil
+		}
+		alerts, _, err := t.one(ctx, eng, req) // for the next one's baseline
+		if err != nil || !t.verify {
+			return err
+		}
+		return t.compare(c, n, alerts)
+	})
+}
+
+// spanOf is the time of the first and of the last event of a capture, an audit log or a script.
+func spanOf(ctx context.Context, path string) (first, last time.Time, err error) {
+	if sourceOf(path) == auditlog.Source {
+		return auditlog.Span(path)
+	}
+	path, clean, err := composed(ctx, path)
+	if err != nil {
+		return first, last, err
 	}
 	defer clean()
 	sum, err := capture.Check(ctx, path, capture.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	c := &sweep.Capture{Name: s.name, Attack: s.attack, Begin: sum.First, Hours: s.nodeHours}
-	if c.Hours == 0 {
-		c.Hours = sum.Last.Sub(sum.First).Hours()
-	}
-	if c.Interval, err = configuredInterval(s.initConfig); err != nil {
-		return nil, err
-	}
-	req := engine.Request{Capture: path, Plugin: t.plugin, InitConfig: s.initConfig, Rules: t.rules}
-	if len(s.learn) > 0 {
-		work, err := os.MkdirTemp("", "stagectl-tune-")
-		if err != nil {
-			return nil, fmt.Errorf("learn: %w", err)
-		}
-		defer os.RemoveAll(work)
-		baseline := filepath.Join(work, "baseline")
-		if err := learn(ctx, t.engine.Replay, t.plugin, s.initConfig, s.learn, baseline); err != nil {
-			return nil, err
-		}
-		if req.InitConfig, err = compareWith(baseline, s.initConfig); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.grid.Replay(ctx, t.engine, req, c); err != nil {
-		return nil, err
-	}
-	if !t.verify {
-		return c, nil
-	}
-	alerts, err := t.engine.Replay(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return c, t.compare(c, alerts)
+	return sum.First, sum.Last, err
 }
 
 // fired is one alert.
@@ -262,12 +235,14 @@ type fired struct {
 	rule  string
 }
 
-// compare holds what was computed for the shipped thresholds against the alerts of a plain replay.
-func (t tuner) compare(c *sweep.Capture, alerts []alert.Alert) error {
+// compare holds what was computed for the shipped thresholds in a case's n-th capture against the alerts of a plain replay.
+func (t tuner) compare(c *sweep.Case, n int, alerts []alert.Alert) error {
 	var computed, plain []fired
 	for i, r := range t.grid.Rules {
 		for _, e := range t.grid.Alerts(c, i, t.grid.Shipped) {
-			computed = append(computed, fired{e.Number, r.Name})
+			if e.Capture == n {
+				computed = append(computed, fired{e.Number, r.Name})
+			}
 		}
 	}
 	for _, a := range alerts {

@@ -187,6 +187,36 @@ func (r *Reader) parse(text []byte) item {
 	return item{event: Event{Line: r.line, Time: at.UTC(), JSON: text}}
 }
 
+// Span is the time of the earliest and of the latest event of the log at path. Lines that hold none are passed over.
+func Span(path string) (first, last time.Time, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return first, last, fmt.Errorf("open the audit log: %w", err)
+	}
+	defer f.Close()
+	r, err := NewReader(f)
+	for err == nil {
+		var e Event
+		e, err = r.Next()
+		var line *LineError
+		switch {
+		case errors.As(err, &line):
+			err = nil
+		case err != nil:
+		case first.IsZero():
+			first, last = e.Time, e.Time
+		case e.Time.Before(first):
+			first = e.Time
+		case e.Time.After(last):
+			last = e.Time
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		return first, last, fmt.Errorf("read the audit log %s: %w", path, err)
+	}
+	return first, last, nil
+}
+
 // headSize is how much of a file is looked at to tell whether it is a log. The first keys of an event are its kind and
 // apiVersion.
 const headSize = 64 << 10

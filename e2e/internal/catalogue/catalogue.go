@@ -1,5 +1,5 @@
-// Package catalogue knows which fields and event types a rule can name: those of Falco with its container plugin, and those
-// of the datastaging plugin. Versions and origins are in the data files.
+// Package catalogue knows which fields and event types a rule can name: those of Falco with its container, k8saudit and json
+// plugins, and those of the datastaging plugin. Versions and origins are in the data files.
 package catalogue
 
 import (
@@ -13,15 +13,23 @@ import (
 
 	"github.com/agext/levenshtein"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
-// Falco is the version that the fields and event types are from.
-const Falco = "0.44.1"
+// Versions that the fields and event types are from: of Falco, and of its plugins for audit events.
+const (
+	Falco    = "0.44.1"
+	K8SAudit = "0.18.0"
+	JSON     = "0.7.4"
+)
 
 var (
 	//go:embed fields.tsv
 	falcoFields string
+	//go:embed k8s_audit.tsv
+	auditFields string
 	//go:embed events.tsv
 	eventTypes string
 	//go:embed datastaging.json
@@ -50,10 +58,12 @@ func ReadPlugin() (Plugin, error) {
 type Field struct {
 	Name string
 	Type string // uint64, charbuf, bool ...
+	List bool   // whether it has several values
 	// Values are all that the field can be, where they are few and known.
 	Values []string
 	Plugin bool // whether it is the datastaging plugin's
 
+	sources     []string // of the events that have it
 	arg         argument
 	words       []string      // that the argument can be
 	least, most time.Duration // of an argument that is a window, or of the interval after a key
@@ -65,6 +75,7 @@ type argument string
 const (
 	noArgument       argument = "none"
 	optionalArgument argument = "optional"
+	indexArgument    argument = "index"
 	requiredArgument argument = "required"
 	windowArgument   argument = "window"
 	keyArgument      argument = "key"
@@ -88,8 +99,18 @@ const (
 // New reads the bundled data.
 func New() (*Catalogue, error) {
 	c := &Catalogue{map[string]Field{}, map[string]int{}}
-	for _, row := range rows(falcoFields) {
-		c.fields[row[0]] = Field{Name: row[0], arg: argument(row[1]), Type: row[2]}
+	for _, list := range []struct{ source, table string }{{ruleset.SyscallSource, falcoFields}, {auditlog.Source, auditFields}} {
+		for _, row := range rows(list.table) {
+			f, ok := c.fields[row[0]]
+			if !ok {
+				f = Field{Name: row[0], arg: argument(row[1]), Type: row[2], List: len(row) > 3}
+				if f.Type == "bool" {
+					f.Values = bools
+				}
+			}
+			f.sources = append(f.sources, list.source)
+			c.fields[f.Name] = f
+		}
 	}
 	for _, row := range rows(eventTypes) {
 		n, err := strconv.Atoi(row[1])
@@ -106,7 +127,7 @@ func New() (*Catalogue, error) {
 		return nil, fmt.Errorf("read the plugin's fields: %w", err)
 	}
 	for _, f := range ours {
-		field := Field{Name: f.Name, Type: f.Type, Values: f.Values, Plugin: true, arg: argument(f.Arg), words: f.Words}
+		field := Field{Name: f.Name, Type: f.Type, Values: f.Values, Plugin: true, sources: Sources, arg: argument(f.Arg), words: f.Words}
 		switch field.arg {
 		case "":
 			field.arg = noArgument
@@ -120,7 +141,7 @@ func New() (*Catalogue, error) {
 			}
 		}
 		if f.Type == "bool" {
-			field.Values = []string{"true", "false"}
+			field.Values = bools
 		}
 		c.fields[f.Name] = field
 	}
@@ -135,6 +156,12 @@ func rows(table string) (out [][]string) {
 	}
 	return out
 }
+
+// Sources are the event sources whose fields are all known.
+var Sources = []string{ruleset.SyscallSource, auditlog.Source}
+
+// IsOf reports whether events of a source can have the field.
+func (f Field) IsOf(source string) bool { return slices.Contains(f.sources, source) }
 
 // dotted are fields whose argument may follow a dot: evt.arg.flags.
 var dotted = []string{"evt.arg", "evt.rawarg", "evt.abspath"}
@@ -203,6 +230,48 @@ func (c *Catalogue) EventCodes(types filter.EventTypes) int {
 	return codes + generic
 }
 
+// ordered are the operators of what is more or less, beside exists.
+var ordered = []string{"=", "==", "!=", "<", "<=", ">", ">=", "in", "intersects"}
+
+// operators are those that a field of a type takes, beside exists. A type that is not here takes any.
+var operators = map[string][]string{
+	"bool":  {"=", "==", "!=", "in", "intersects"},
+	"int16": ordered, "int32": ordered, "int64": ordered, "uint32": ordered, "uint64": ordered, "abstime": ordered, "reltime": ordered,
+	"charbuf": append(slices.Clone(ordered), "contains", "icontains", "startswith", "endswith", "glob", "iglob", "pmatch", "regex"),
+}
+
+// bools are the values of a field that is true or false.
+var bools = []string{"true", "false"}
+
+// Operators are those that can compare the field, beside exists; nil for any.
+func (f Field) Operators() []string {
+	if f.List {
+		return []string{"in", "intersects"}
+	}
+	return operators[f.Type]
+}
+
+// IsNumber reports whether text is a value of the field, where that is a number.
+func (f Field) IsNumber(text string) bool {
+	switch f.Type {
+	case "abstime", "reltime", "uint32", "uint64":
+		return isNumber(text)
+	case "int16", "int32", "int64":
+		return isNumber(strings.TrimPrefix(text, "-"))
+	}
+	return true
+}
+
+// isNumber reports whether text is a whole number as Falco reads one: decimal, or hexadecimal after 0x.
+func isNumber(text string) bool {
+	base := 10
+	if hex, ok := strings.CutPrefix(text, "0x"); ok {
+		text, base = hex, 16
+	}
+	_, err := strconv.ParseUint(text, base, 64)
+	return err == nil
+}
+
 // CheckArg returns what is wrong with a field's argument, and what it takes; "" where it is right.
 func (f Field) CheckArg(arg string, has bool) string {
 	switch f.arg {
@@ -213,6 +282,10 @@ func (f Field) CheckArg(arg string, has bool) string {
 	case requiredArgument:
 		if !has || arg == "" {
 			return fmt.Sprintf("%s needs an argument: write %s[...]", f.Name, f.Name)
+		}
+	case indexArgument:
+		if n, err := strconv.ParseUint(arg, 10, 64); has && (err != nil || strconv.FormatUint(n, 10) != arg) {
+			return fmt.Sprintf("%s[%s]: %q is no index: write a whole number, or leave the brackets out for all", f.Name, arg, arg)
 		}
 	case keyArgument:
 		key, interval, hasInterval := strings.Cut(arg, "/")

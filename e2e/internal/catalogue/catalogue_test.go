@@ -69,7 +69,9 @@ func TestWhatIsUnknownHasANeighbour(t *testing.T) {
 	assert.Empty(t, c.Nearest("nothing.like.it"))
 	assert.Equal(t, "openat", c.NearestEventType("opnat"))
 	assert.True(t, c.HasClass("fd.nothing"))
-	assert.False(t, c.HasClass("ka.verb"))
+	assert.Equal(t, "ka.target.namespace", c.Nearest("ka.target.namespce"))
+	assert.True(t, c.HasClass("ka.nothing"))
+	assert.False(t, c.HasClass("ct.name"))
 	assert.True(t, c.IsPlugin("staging.nothing"))
 	assert.False(t, c.IsPlugin("fd.name"))
 	assert.True(t, c.IsEventType("pwritev"))
@@ -142,4 +144,69 @@ func TestFalcoHasTheseFieldsAndEvents(t *testing.T) {
 			assert.True(t, c.IsEventType(e.Name), e.Name)
 		}
 	}
+}
+
+// TestFalcosPluginsHaveTheseFields asks a Falco of the catalogue's version, where there is one, with the plugins in its folder.
+func TestFalcosPluginsHaveTheseFields(t *testing.T) {
+	falco := os.Getenv("FALCO_BIN")
+	if falco == "" {
+		t.Skip("no Falco in FALCO_BIN")
+	}
+	program, err := filepath.EvalSymlinks(falco)
+	require.NoError(t, err)
+	type plugin struct {
+		Name    string `json:"name"`
+		Library string `json:"library_path"`
+	}
+	config := map[string]any{"config_files": []string{}, "engine": map[string]string{"kind": "nodriver"}, "load_plugins": []string{"k8saudit", "json"}}
+	var plugins []plugin
+	for _, name := range []string{"k8saudit", "json"} {
+		library := filepath.Join(filepath.Dir(filepath.Dir(program)), "plugins", "lib"+name+".so")
+		if _, err := os.Stat(library); err != nil {
+			t.Skip(err)
+		}
+		plugins = append(plugins, plugin{name, library})
+	}
+	config["plugins"] = plugins
+	text, err := json.Marshal(config)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "falco.yaml")
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	ask := func(args ...string) []byte {
+		out, err := exec.Command(falco, append([]string{"-c", path}, args...)...).Output()
+		require.NoError(t, err)
+		return out
+	}
+	for _, name := range []string{"k8saudit", "json"} {
+		version := map[string]string{"k8saudit": catalogue.K8SAudit, "json": catalogue.JSON}[name]
+		if !strings.Contains(string(ask("--plugin-info", name)), "Version: "+version+"\n") {
+			t.Skip("another version of " + name)
+		}
+	}
+	var list struct {
+		Classes []struct {
+			Fields []struct {
+				Name     string
+				Type     string
+				IsList   bool `json:"is_list"`
+				Argument *struct{ Required bool }
+			}
+		} `json:"fieldclasses"`
+	}
+	require.NoError(t, json.Unmarshal(ask("--list=k8s_audit", "--format", "json"), &list))
+	c := open(t)
+	known := 0
+	for _, class := range list.Classes {
+		for _, f := range class.Fields {
+			known++
+			got, ok := c.Field(f.Name)
+			if !assert.True(t, ok && got.IsOf("k8s_audit"), f.Name) {
+				continue
+			}
+			assert.Equal(t, []any{strings.ToLower(f.Type), f.IsList}, []any{got.Type, got.List}, f.Name)
+			assert.Equal(t, f.Argument != nil && f.Argument.Required, got.CheckArg("", false) != "", f.Name)
+			assert.Equal(t, f.Argument == nil, got.CheckArg("0", true) != "", f.Name)
+		}
+	}
+	assert.Equal(t, 124, known, "and the catalogue has no others")
 }

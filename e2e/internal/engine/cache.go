@@ -173,7 +173,7 @@ const cacheFormat = 1
 // inputs is the SHA-256 of all that a replay depends on but the state.
 func (c *Cache) inputs(ctx context.Context, eng Engine, req Request) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d %s %s %q %q %v\n", cacheFormat, c.self, runtime.GOARCH, c.host, eng.Name(), req.NoText)
+	fmt.Fprintf(h, "%d %s %s %q %q %v %d\n", cacheFormat, c.self, runtime.GOARCH, c.host, eng.Name(), req.NoText, req.Limit)
 	for _, file := range []string{req.Capture, req.Plugin} {
 		if err := c.sums.write(h, file); err != nil {
 			return "", err

@@ -45,7 +45,7 @@ type Query struct {
 type Sample struct {
 	Event     uint64 // its number in the capture, from 1
 	Time      time.Time
-	Container string         // id of the container, 12 characters, or "host"
+	Container string         // id of the container, 12 characters, or "host"; empty for an audit event
 	Values    map[string]any // as alert.Alert's OutputFields; nil for a field without a value
 }
 
@@ -59,6 +59,8 @@ type Request struct {
 	// InitConfig's baseline.file; empty for none. It need not be there before. It changes only when the capture was
 	// replayed to its end, and not where the plugin's mode is detect.
 	State string
+	// Limit is how many alerts of each rule are read, from the first on; 0 for all.
+	Limit int
 	// NoText says that nobody reads the alerts' Output: an engine to which it is work leaves it out.
 	NoText bool
 	// Log gets what the engine says that is no alert, such as warnings about rules; nil: the engine's own log, which

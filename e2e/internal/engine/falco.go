@@ -234,8 +234,11 @@ func (f *Falco) Replay(ctx context.Context, req Request) ([]alert.Alert, error) 
 		return nil, err
 	}
 	var alerts []alert.Alert
+	came := map[string]int{} // by rule
 	err = f.run(ctx, req, in, func(a alert.Alert) error {
-		alerts = append(alerts, a)
+		if came[a.Rule]++; req.Limit == 0 || came[a.Rule] <= req.Limit {
+			alerts = append(alerts, a)
+		}
 		return nil
 	})
 	if err != nil {
@@ -252,15 +255,12 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 		return err
 	}
 	defer in.clean()
-	if err := in.isSyscalls(); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "datastaging-falco-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	rules, err := queryRules(queries)
+	rules, err := queryRules(queries, in.source)
 	if err != nil {
 		return err
 	}
@@ -281,8 +281,7 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 		if !ok {
 			return errors.New("read Falco's alert: it has no event number")
 		}
-		cgroups, _ := a.OutputFields[fieldCgroups].(string)
-		return each(query, Sample{Event: number, Time: a.Time, Container: containerID(cgroups), Values: a.OutputFields})
+		return each(query, Sample{Event: number, Time: a.Time, Container: containerOf(a.OutputFields), Values: a.OutputFields})
 	})
 	if err != nil {
 		return err
@@ -290,21 +289,26 @@ func (f *Falco) Ask(ctx context.Context, req Request, queries []Query, each func
 	return in.cut
 }
 
-// queryRules are rules files' rules, as JSON, named by the queries' numbers.
-func queryRules(queries []Query) ([]byte, error) {
+// queryRules are rules files' rules on events of a source, as JSON, named by the queries' numbers.
+func queryRules(queries []Query, source string) ([]byte, error) {
+	var fields []string
+	if source == ruleset.SyscallSource {
+		fields = append(fields, fieldCgroups)
+	}
 	type rule struct {
 		Rule      string   `json:"rule"`
 		Desc      string   `json:"desc"`
 		Condition string   `json:"condition"`
 		Output    string   `json:"output"`
 		Priority  string   `json:"priority"`
+		Source    string   `json:"source"`
 		Tags      []string `json:"tags"`
 	}
 	rules := make([]rule, len(queries))
 	for i, q := range queries {
 		rules[i] = rule{
-			Rule: strconv.Itoa(i), Desc: "asks for fields", Condition: q.Filter, Priority: "DEBUG", Tags: []string{},
-			Output: queryFormat(append([]string{fieldCgroups}, q.Fields...)),
+			Rule: strconv.Itoa(i), Desc: "asks for fields", Condition: q.Filter, Priority: "DEBUG", Source: source, Tags: []string{},
+			Output: queryFormat(slices.Concat(fields, q.Fields)),
 		}
 	}
 	return json.Marshal(rules)
@@ -625,6 +629,14 @@ func (f *Falco) config(req Request, source string) (config []byte, paths []strin
 		name := pluginName(library)
 		c.LoadPlugins = append(c.LoadPlugins, name)
 		c.Plugins = append(c.Plugins, falcoPlugin{Name: name, LibraryPath: library, OpenParams: capture})
+	}
+	// Rules on audit events may name its fields, too.
+	if library := findIn(pluginFolders(f.path), "libjson.so"); library != "" && capture == "" && f.image == "" {
+		if library, err = path(library); err != nil {
+			return nil, nil, err
+		}
+		c.LoadPlugins = append(c.LoadPlugins, "json")
+		c.Plugins = append(c.Plugins, falcoPlugin{Name: "json", LibraryPath: library})
 	}
 	if req.Plugin != "" {
 		library, err := path(req.Plugin)

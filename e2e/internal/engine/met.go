@@ -9,20 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
 // fieldOnce has a memory by key: conditions that are asked in one process must not share a key.
 const fieldOnce = "staging.once"
 
-// withOwnKeys gives each condition keys of its own.
-func withOwnKeys(conditions []string) ([]string, error) {
-	out := make([]string, len(conditions))
+// withOwnKeys parses conditions and gives each keys of its own.
+func withOwnKeys(conditions []string) ([]filter.Expr, error) {
+	out := make([]filter.Expr, len(conditions))
 	for i, c := range conditions {
 		e, err := filter.Parse(c)
 		if err != nil {
@@ -35,12 +33,12 @@ func withOwnKeys(conditions []string) ([]string, error) {
 				check.Left = &own
 			}
 		}
-		out[i] = e.String()
+		out[i] = e
 	}
 	return out, nil
 }
 
-// Met asks for many conditions in a few passes: where one of them or another is met, for each half of them.
+// Met asks for all conditions in one pass, in which each is noted the first time that it is met, or in as few as their length allows.
 func (s *Sysdig) Met(ctx context.Context, req Request, conditions []string) ([]bool, error) {
 	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
@@ -50,51 +48,55 @@ func (s *Sysdig) Met(ctx context.Context, req Request, conditions []string) ([]b
 	if in.cut != nil {
 		return nil, in.cut
 	}
+	own, err := withOwnKeys(conditions)
+	if err != nil {
+		return nil, err
+	}
+	req.Limit = 1
 	replay, err := s.start(in, req)
 	if err != nil {
 		return nil, err
 	}
 	defer replay.clean()
-	own, err := withOwnKeys(conditions)
-	if err != nil {
-		return nil, err
-	}
 	met := make([]bool, len(own))
 	return met, replay.met(ctx, own, met)
 }
 
 // met says in out which conditions are met.
-func (r *sysdigReplay) met(ctx context.Context, conditions []string, out []bool) error {
+func (r *sysdigReplay) met(ctx context.Context, conditions []filter.Expr, out []bool) error {
 	if len(conditions) == 0 {
 		return nil
 	}
-	either := "(" + strings.Join(conditions, ") or (") + ")"
-	if len(conditions) > 1 && len(either) > maxArg {
-		return r.metHalves(ctx, conditions, out)
+	asked := witnessed(conditions)
+	if len(conditions) > 1 && len(asked) > maxArg {
+		half := len(conditions) / 2
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return r.met(ctx, conditions[:half], out[:half]) })
+		group.Go(func() error { return r.met(ctx, conditions[half:], out[half:]) })
+		return group.Wait()
 	}
-	found := false
-	err := r.pass(ctx, either, "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
-		found = true
-		return errEnough
+	open := len(conditions)
+	err := r.pass(ctx, asked, "%"+fieldWhich, false, func(lines *bufio.Reader) error {
+		for scan := bufio.NewScanner(lines); ; {
+			if !scan.Scan() {
+				return scan.Err()
+			}
+			which, err := parseWhich(scan.Text(), len(conditions))
+			if err != nil {
+				return err
+			}
+			for _, i := range which {
+				out[i] = true
+			}
+			if open -= len(which); open == 0 {
+				return errEnough
+			}
+		}
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("ask which conditions are met: %w", err)
-	case !found:
-		return nil
-	case len(conditions) == 1:
-		out[0] = true
-		return nil
 	}
-	return r.metHalves(ctx, conditions, out)
-}
-
-func (r *sysdigReplay) metHalves(ctx context.Context, conditions []string, out []bool) error {
-	half := len(conditions) / 2
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.met(ctx, conditions[:half], out[:half]) })
-	group.Go(func() error { return r.met(ctx, conditions[half:], out[half:]) })
-	return group.Wait()
+	return nil
 }
 
 // Met asks for all conditions at once, each as a rule. That most of them are met by thousands of events is no matter: a rule is
@@ -113,7 +115,8 @@ func (f *Falco) Met(ctx context.Context, req Request, conditions []string) ([]bo
 		Warn      bool   `json:"warn_evttypes"`
 	}
 	rules := make([]rule, len(own))
-	for i, c := range own {
+	for i, e := range own {
+		c := e.String()
 		if req.Plugin != "" {
 			c = "(" + c + ") and " + fieldOnce + "[met#" + strconv.Itoa(i) + "] = true"
 		}

@@ -61,14 +61,6 @@ func open(ctx context.Context, req Request, libs, auditPlugin string, log *journ
 	return in, nil
 }
 
-// isSyscalls refuses audit logs, which have no containers to ask about.
-func (in input) isSyscalls() error {
-	if in.source != ruleset.SyscallSource {
-		return fmt.Errorf("replay %s: it holds events of %s: name a capture of system calls", in.path, in.source)
-	}
-	return nil
-}
-
 // hostname is what alerts of a capture name as their host: where it was recorded.
 func hostname(sum capture.Summary) string {
 	if sum.Machine.Hostname != "" {

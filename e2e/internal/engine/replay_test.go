@@ -33,6 +33,7 @@ var openOnce = sync.OnceValues(func() (*Sysdig, error) {
 	}
 	eng, err := Open(context.Background(), Options{
 		Kind:     KindSysdig,
+		Witness:  "../../../bin/libwitness.so",
 		CacheDir: filepath.Join(cache, "datastaging", "engine"),
 		Mirror:   os.Getenv("DATASTAGING_MIRROR"),
 		Progress: debian.NewProgress(os.Stderr, false),
@@ -317,12 +318,11 @@ func TestPluginArgumentKeepsPathAndConfigurationApart(t *testing.T) {
 }
 
 func TestPluginsNameAndVersionAreReadFromItsInfo(t *testing.T) {
-	name, version, err := parsePluginInfo([]byte("Name: datastaging\nDescription: x\nVersion: 0.1.0\nCapabilities: \n  - Event Parsing\n" +
+	info, err := parsePluginInfo([]byte("Name: datastaging\nDescription: x\nVersion: 0.1.0\nCapabilities: \n  - Event Parsing\n" +
 		"{\n  \"Version\": \"2.0.0\"\n}\n"))
 	require.NoError(t, err)
-	assert.Equal(t, "datastaging", name)
-	assert.Equal(t, ruleset.Version{0, 1, 0}, version)
-	_, _, err = parsePluginInfo(nil)
+	assert.Equal(t, pluginInfo{"datastaging", ruleset.Version{0, 1, 0}}, info)
+	_, err = parsePluginInfo(nil)
 	assert.Error(t, err)
 }
 

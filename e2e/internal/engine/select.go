@@ -28,6 +28,8 @@ type Options struct {
 	K8SAudit    string // path of Falco's k8saudit plugin, to read audit logs with; empty: the one in Falco's plugin folder
 	AuditSource string // path of a plugin to read them with where there is none; empty: no audit logs
 
+	Witness string // path of libwitness.so, which sysdig needs
+
 	CacheDir string          // folder that sysdig is downloaded to; empty: there is none
 	Mirror   string          // Debian archive that it comes from; empty: the one that the machine uses
 	Progress debian.Progress // of the download
@@ -77,7 +79,9 @@ func Open(ctx context.Context, opts Options) (Engine, error) {
 		}
 		return nil, err
 	}
-	return NewSysdig(ctx, tree, SysdigOptions{AuditPlugin: findAuditPlugin(opts, pluginFolders("")), Log: opts.Log})
+	return NewSysdig(ctx, tree, SysdigOptions{
+		AuditPlugin: findAuditPlugin(opts, pluginFolders("")), Witness: opts.Witness, Log: opts.Log,
+	})
 }
 
 // FindFalco gives the path of the Falco program; empty where there is none and none was asked for by name.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,18 +26,20 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/alert"
 	"github.com/falco-datastaging/datastaging/e2e/internal/debian"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
-// Sysdig is the engine of Debian's sysdig package. It is the libsinsp that Falco embeds, without Falco's rules: each rule
-// is run as one filter in a pass of its own over the capture, with a fresh plugin, so that a field with a memory such as
-// staging.once answers the rule as it does in Falco.
+// Sysdig is the engine of Debian's sysdig package. It is the libsinsp that Falco embeds, without Falco's rules: all rules are run
+// as one filter in a pass over the capture, and a plugin of the harness, the witness, tells which of them matched.
 type Sysdig struct {
 	tree    debian.Tree
 	loader  []string // the tree's own dynamic loader with its library path, and the program
 	version string   // of sysdig
 	libs    string   // of falcosecurity/libs
 	audit   string   // path of the plugin that reads audit logs; empty for none
+	witness string   // path of libwitness.so
 	sums    sums
+	plugins sync.Map // what plugins say of themselves, pluginInfo by the SHA-256 of their files
 	log     *journal
 	slots   chan struct{} // one for each process that may run at once, whatever the number of replays
 }
@@ -44,6 +47,7 @@ type Sysdig struct {
 // SysdigOptions are what a sysdig is used with.
 type SysdigOptions struct {
 	AuditPlugin string    // path of the plugin that reads audit logs; empty: none are read
+	Witness     string    // path of libwitness.so
 	Log         io.Writer // gets the warnings about rules and captures
 }
 
@@ -65,12 +69,16 @@ func NewSysdig(ctx context.Context, tree debian.Tree, opts SysdigOptions) (*Sysd
 	if err != nil {
 		return nil, err
 	}
+	if opts.Witness == "" {
+		return nil, errNoWitness
+	}
 	s := &Sysdig{
-		tree:   tree,
-		audit:  opts.AuditPlugin,
-		log:    newJournal(opts.Log),
-		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
-		loader: []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
+		tree:    tree,
+		audit:   opts.AuditPlugin,
+		witness: opts.Witness,
+		log:     newJournal(opts.Log),
+		slots:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+		loader:  []string{loader, "--library-path", libs, filepath.Join(tree.Root, "usr/bin/sysdig")},
 	}
 	if s.version, err = s.ask(ctx, "--version"); err != nil {
 		return nil, err
@@ -102,8 +110,7 @@ func (s *Sysdig) Version(context.Context) (string, error) {
 	return fmt.Sprintf("%s (libs %s, Debian package %s)", s.version, s.libs, s.tree.Version(s.tree.Package)), nil
 }
 
-// Replay screens the capture with the conditions of all rules at once, and where anything matches, runs each rule.
-// A capture that is cut off gives the alerts of its good part and the *capture.Error.
+// Replay runs all rules, in a pass for their alerts' values and, where there are any, one for their text. A capture that is cut off gives the alerts of its good part and the *capture.Error.
 func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error) {
 	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
@@ -123,25 +130,22 @@ func (s *Sysdig) Replay(ctx context.Context, req Request) ([]alert.Alert, error)
 		return nil, err
 	}
 	defer replay.clean()
-	if err := replay.probe(ctx); err != nil {
-		return nil, err
+	if len(rules) == 0 {
+		return nil, errors.Join(replay.probe(ctx), replay.checkPlugins(ctx, set), replay.end())
 	}
-	if err := replay.checkPlugins(ctx, set); err != nil {
-		return nil, err
+	err = replay.checkPlugins(ctx, set)
+	var alerts []alert.Alert
+	if err == nil {
+		alerts, err = replay.run(ctx, rules)
 	}
-	if len(rules) > 1 {
-		hit, err := replay.screen(ctx, rules)
-		if err != nil {
-			return nil, err
-		}
-		if !hit {
-			return nil, replay.end()
-		}
-	}
-	alerts, err := replay.run(ctx, rules)
 	if err != nil {
+		// A plugin that does not load or refuses its configuration is no rule's fault.
+		if its := replay.probe(ctx); its != nil {
+			err = its
+		}
 		return nil, err
 	}
+	sortByEvent(alerts)
 	return alerts, replay.end()
 }
 
@@ -150,42 +154,79 @@ func runnable(set *ruleset.Set, source string) []ruleset.Rule {
 	return slices.DeleteFunc(set.Rules(), func(r ruleset.Rule) bool { return !r.Enabled || r.Source != source })
 }
 
-// Ask runs one pass for each query, as many at once as there are processors.
+// Ask runs all queries in one pass, or in as few as their length allows.
 func (s *Sysdig) Ask(ctx context.Context, req Request, queries []Query, each func(query int, s Sample) error) error {
 	in, err := open(ctx, req, s.libs, s.audit, s.log)
 	if err != nil {
 		return err
 	}
 	defer in.clean()
-	if err := in.isSyscalls(); err != nil {
-		return err
-	}
 	replay, err := s.start(in, req)
 	if err != nil {
 		return err
 	}
 	defer replay.clean()
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, q := range queries {
-		group.Go(func() error {
-			return replay.ask(ctx, q, func(sample Sample) error { return each(i, sample) })
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := replay.ask(ctx, queries, each); err != nil {
 		return err
 	}
 	return in.cut
 }
 
-// ask runs one query.
-func (r *sysdigReplay) ask(ctx context.Context, q Query, each func(Sample) error) error {
-	if len(q.Filter) > maxArg {
-		return fmt.Errorf("ask sysdig: a condition is %d bytes long with its lists, and sysdig takes %d: use --engine falco",
-			len(q.Filter), maxArg)
+// ask runs queries.
+func (r *sysdigReplay) ask(ctx context.Context, queries []Query, each func(query int, s Sample) error) error {
+	if len(queries) == 0 {
+		return nil
 	}
-	fields := queryFormat(append([]string{alert.FieldEventNumber, fieldTime, fieldCgroups}, q.Fields...))
-	return r.pass(ctx, q.Filter, "*"+fields, true, func(out *bufio.Reader) error {
+	conditions := make([]filter.Expr, len(queries))
+	fields := []string{alert.FieldEventNumber, fieldTime, fieldWhich}
+	if r.source == ruleset.SyscallSource {
+		fields = append(fields, fieldCgroups)
+	}
+	for i, q := range queries {
+		var err error
+		if conditions[i], err = filter.Parse(q.Filter); err != nil {
+			return fmt.Errorf("read the condition %s: %w", q.Filter, err)
+		}
+		for _, f := range q.Fields {
+			if !slices.Contains(fields, f) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	asked, format := witnessed(conditions), "*"+queryFormat(fields)
+	if len(asked) > maxArg || len(format) > maxArg {
+		if len(queries) == 1 {
+			return fmt.Errorf("ask sysdig: a condition is %d bytes long with its lists, and sysdig takes %d: use --engine falco",
+				len(queries[0].Filter), maxArg)
+		}
+		half := len(queries) / 2
+		if err := r.ask(ctx, queries[:half], each); err != nil {
+			return err
+		}
+		return r.ask(ctx, queries[half:], func(i int, s Sample) error { return each(half+i, s) })
+	}
+	return r.values(ctx, asked, format, len(queries), func(values map[string]any, at time.Time, which []int) error {
+		number, ok := alert.Alert{OutputFields: values}.EventNumber()
+		if !ok {
+			return errors.New("read sysdig's output: an event has no number")
+		}
+		for _, i := range which {
+			own := map[string]any{}
+			for _, f := range queries[i].Fields {
+				own[f] = values[f]
+			}
+			if err := each(i, Sample{Event: number, Time: at, Container: containerOf(values), Values: own}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// values runs a pass for the values of fields with their JSON types. asked is of conditions together, see witnessed, and each gets
+// those that an event meets.
+func (r *sysdigReplay) values(ctx context.Context, asked, format string, conditions int, each func(values map[string]any, at time.Time, which []int) error) error {
+	return r.pass(ctx, asked, format, true, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadBytes('\n')
 			if len(bytes.TrimSpace(line)) > 0 {
@@ -193,12 +234,12 @@ func (r *sysdigReplay) ask(ctx context.Context, q Query, each func(Sample) error
 				if err != nil {
 					return err
 				}
-				number, ok := alert.Alert{OutputFields: values}.EventNumber()
-				if !ok {
-					return errors.New("read sysdig's output: an event has no number")
+				notes, _ := values[fieldWhich].(string)
+				which, err := parseWhich(notes, conditions)
+				if err != nil {
+					return err
 				}
-				cgroups, _ := values[fieldCgroups].(string)
-				if err := each(Sample{Event: number, Time: at, Container: containerID(cgroups), Values: values}); err != nil {
+				if err := each(values, at, which); err != nil {
 					return err
 				}
 			}
@@ -219,7 +260,8 @@ type sysdigReplay struct {
 	plugin     plugin
 	initConfig json.RawMessage // of the plugin
 	reader     plugin          // that reads the capture, where it is an audit log
-	read       []string        // the option that names the capture
+	witness    witness
+	read       []string // the option that names the capture
 	state      *state
 	noText     bool
 }
@@ -229,6 +271,7 @@ func (s *Sysdig) start(in input, req Request) (*sysdigReplay, error) {
 	r := &sysdigReplay{
 		Sysdig: s, input: in, initConfig: req.InitConfig, noText: req.NoText, read: []string{"-r", in.path},
 		plugin: plugin{clean: func() {}}, reader: plugin{clean: func() {}}, state: &state{},
+		witness: witness{plugin{clean: func() {}}, req.Limit},
 	}
 	err := r.open(req)
 	if err != nil {
@@ -241,6 +284,9 @@ func (s *Sysdig) start(in input, req Request) (*sysdigReplay, error) {
 // open finds the plugins and makes room for the state.
 func (r *sysdigReplay) open(req Request) (err error) {
 	if r.plugin, err = openPlugin(req.Plugin); err != nil {
+		return err
+	}
+	if r.witness.plugin, err = openPlugin(r.Sysdig.witness); err != nil {
 		return err
 	}
 	if r.source != ruleset.SyscallSource {
@@ -259,6 +305,7 @@ func (r *sysdigReplay) open(req Request) (err error) {
 func (r *sysdigReplay) clean() {
 	r.plugin.clean()
 	r.reader.clean()
+	r.witness.clean()
 	r.state.clean()
 }
 
@@ -273,7 +320,7 @@ func (r *sysdigReplay) end() error {
 // maxArg is what Linux lets one argument hold (MAX_ARG_STRLEN), in bytes, without the NUL.
 const maxArg = 32*4096 - 1
 
-// probe reads one event, so that a plugin that does not load or refuses its configuration is told without a rule's name.
+// probe reads one event, to tell a plugin that does not load or refuses its configuration.
 func (r *sysdigReplay) probe(ctx context.Context) error {
 	return r.pass(ctx, alert.FieldEventNumber+" > 0", "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
 		return errEnough
@@ -290,148 +337,198 @@ func (r *sysdigReplay) checkPlugins(ctx context.Context, set *ruleset.Set) error
 		if p.path == "" {
 			continue
 		}
-		out, err := r.command(ctx, "--plugin-info", p.path).Output()
-		if err != nil {
-			return fmt.Errorf("ask the plugin its version: %w", explain(ctx, err))
-		}
-		name, version, err := parsePluginInfo(out)
+		info, err := r.pluginInfo(ctx, p.path)
 		if err != nil {
 			return fmt.Errorf("ask the plugin its version: %w", err)
 		}
-		loaded[name] = version
+		loaded[info.name] = info.version
 	}
 	return set.CheckPlugins(loaded)
 }
 
+// pluginInfo is what a plugin says of itself.
+type pluginInfo struct {
+	name    string
+	version ruleset.Version
+}
+
+// pluginInfo asks a plugin, once for each content of its file.
+func (s *Sysdig) pluginInfo(ctx context.Context, path string) (pluginInfo, error) {
+	sum, err := s.sums.of(path)
+	if err != nil {
+		return pluginInfo{}, err
+	}
+	if known, ok := s.plugins.Load(sum); ok {
+		return known.(pluginInfo), nil
+	}
+	out, err := s.command(ctx, "--plugin-info", path).Output()
+	if err != nil {
+		return pluginInfo{}, explain(ctx, err)
+	}
+	info, err := parsePluginInfo(out)
+	if err != nil {
+		return pluginInfo{}, err
+	}
+	s.plugins.Store(sum, info)
+	return info, nil
+}
+
 // parsePluginInfo reads the lines "Name: NAME" and "Version: VERSION" of sysdig's --plugin-info.
-func parsePluginInfo(out []byte) (name string, version ruleset.Version, err error) {
+func parsePluginInfo(out []byte) (info pluginInfo, err error) {
 	text := ""
 	for line := range strings.Lines(string(out)) {
 		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ": "); {
-		case key == "Name" && name == "":
-			name = value
+		case key == "Name" && info.name == "":
+			info.name = value
 		case key == "Version" && text == "":
 			text = value
 		}
 	}
-	version, err = ruleset.ParseVersion(text)
-	return name, version, err
+	info.version, err = ruleset.ParseVersion(text)
+	return info, err
 }
 
-// screen says whether any rule can match. It sees each rule's first match, and no match of it where there is none:
-// a field that answers once per key has answered nobody before that.
-func (r *sysdigReplay) screen(ctx context.Context, rules []ruleset.Rule) (bool, error) {
-	filters := make([]string, len(rules))
-	for i, rule := range rules {
-		filters[i] = "(" + rule.Filter + ")"
-	}
-	filter := strings.Join(filters, " or ")
-	if len(filter) > maxArg {
-		return true, nil
-	}
-	found := false
-	err := r.pass(ctx, filter, "%"+alert.FieldEventNumber, false, func(*bufio.Reader) error {
-		found = true
-		return errEnough
-	})
-	if err != nil && ctx.Err() == nil {
-		// The rule at fault is named by its own pass.
-		return true, nil
-	}
-	return found, err
-}
-
-// run runs every rule, as many at once as there are processors, and gives the alerts in event order.
+// run runs rules, in one pass where that can be and else each half of them, and gives the alerts of one pass after those of
+// another. So it is the pass of a rule alone that tells what is wrong with it.
 func (r *sysdigReplay) run(ctx context.Context, rules []ruleset.Rule) ([]alert.Alert, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alerts := make([][]alert.Alert, len(rules))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(rules)) {
-		workers.Go(func() {
-			for i := range next {
-				var err error
-				if alerts[i], err = r.rule(ctx, rules[i]); err != nil {
-					cancel(err) // the first error is the cause; the others stop for it
-				}
-			}
-		})
+	if len(rules) == 0 {
+		return nil, nil
 	}
-	for i := range rules {
-		next <- i
+	alerts, err := r.together(ctx, rules)
+	if len(rules) == 1 {
+		return r.alone(rules[0], alerts, err)
 	}
-	close(next)
-	workers.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+	if err == nil || ctx.Err() != nil {
+		return alerts, err
 	}
-	all := slices.Concat(alerts...)
-	sortByEvent(all)
-	return all, nil
+	half := len(rules) / 2
+	var first, second []alert.Alert
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() (err error) { first, err = r.run(inner, rules[:half]); return err })
+	group.Go(func() (err error) { second, err = r.run(inner, rules[half:]); return err })
+	err = group.Wait()
+	return append(first, second...), err
 }
 
-// rule runs one rule: a pass for the values with their JSON types, and where it matched, a pass for the text. Values are
-// not turned into text here, because libsinsp writes times, lists, numbers and transformed values in ways of its own.
-func (r *sysdigReplay) rule(ctx context.Context, rule ruleset.Rule) ([]alert.Alert, error) {
-	fail := func(err error) ([]alert.Alert, error) {
-		return nil, fmt.Errorf("%s: run the rule %q: %w", rule.Pos, rule.Name, err)
-	}
-	if len(rule.Filter) > maxArg {
-		return fail(fmt.Errorf("its condition is %d bytes long with its lists, and sysdig takes %d: split the rule, "+
-			"or use --engine falco", len(rule.Filter), maxArg))
-	}
-	var alerts []alert.Alert
-	fields := "*%" + alert.FieldEventNumber + " %" + fieldTime + " "
-	if rule.Source == ruleset.SyscallSource {
-		fields += "%" + fieldCgroups + " "
-	}
-	err := r.pass(ctx, rule.Filter, fields+strings.TrimPrefix(rule.Output, "*"), true, func(out *bufio.Reader) error {
-		for {
-			line, err := out.ReadBytes('\n')
-			if len(bytes.TrimSpace(line)) > 0 {
-				a, err := r.alert(rule, line)
-				if err != nil {
-					return err
-				}
-				alerts = append(alerts, a)
-			}
-			if err != nil {
-				return endOfOutput(err)
-			}
-		}
-	})
-	if err != nil && strings.Contains(err.Error(), unknownField) {
+// alone is what the pass of one rule comes to.
+func (r *sysdigReplay) alone(rule ruleset.Rule, alerts []alert.Alert, err error) ([]alert.Alert, error) {
+	switch {
+	case err == nil:
+		return alerts, nil
+	case errors.Is(err, errTooLong):
+		err = fmt.Errorf("its condition is %d bytes long with its lists, and sysdig takes %d: split the rule, "+
+			"or use --engine falco", len(rule.Filter), maxArg)
+	case strings.Contains(err.Error(), unknownField):
 		if rule.SkipUnknownFilter {
 			return nil, nil
 		}
 		err = fmt.Errorf("%w; sysdig has only core fields and those of our plugin: use --engine falco for others", err)
 	}
+	return nil, fmt.Errorf("%s: run the rule %q: %w", rule.Pos, rule.Name, err)
+}
+
+// Errors of rules that cannot be run together.
+var (
+	errTooLong = errors.New("the conditions are too long for one argument")
+	errSameKey = errors.New("different fields of the rules have the same name in alerts")
+)
+
+// together runs rules in a pass for the values with their JSON types, and where any matched, in a pass for the text. Values are
+// not turned into text here, because libsinsp writes times, lists, numbers and transformed values in ways of its own.
+func (r *sysdigReplay) together(ctx context.Context, rules []ruleset.Rule) ([]alert.Alert, error) {
+	conditions := make([]filter.Expr, len(rules))
+	for i, rule := range rules {
+		conditions[i] = rule.Expr
+	}
+	asked := witnessed(conditions)
+	format, err := valuesFormat(rules)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	if len(alerts) == 0 || r.noText {
-		return alerts, nil
+	if len(asked) > maxArg || len(format) > maxArg {
+		return nil, errTooLong
 	}
-	// A value may hold line ends: a mark that no capture holds begins each text.
-	mark := "\x1e" + rand.Text()
-	err = r.pass(ctx, rule.Filter, "*"+mark+textFormat(rule), false, func(out *bufio.Reader) error {
-		text, err := splitTexts(out, mark)
-		if err != nil {
-			return err
-		}
-		if len(text) != len(alerts) {
-			return fmt.Errorf("read sysdig's output: %d matches in one pass and %d in the next", len(alerts), len(text))
-		}
-		for i := range text {
-			alerts[i].Output = text[i]
+	var alerts []alert.Alert
+	var fired []int // index of each alert's rule
+	err = r.values(ctx, asked, format, len(rules), func(values map[string]any, at time.Time, which []int) error {
+		for _, i := range which {
+			alerts, fired = append(alerts, r.alert(rules[i], values, at)), append(fired, i)
 		}
 		return nil
 	})
-	if err != nil {
-		return fail(err)
+	if err != nil || len(alerts) == 0 || r.noText {
+		return alerts, err
 	}
-	return alerts, nil
+	return alerts, r.addTexts(ctx, asked, rules, alerts, fired)
+}
+
+// valuesFormat prints the fields of all rules' outputs, and those that every alert has.
+func valuesFormat(rules []ruleset.Rule) (string, error) {
+	fields := []string{alert.FieldEventNumber, fieldTime, fieldWhich}
+	if rules[0].Source == ruleset.SyscallSource {
+		fields = append(fields, fieldCgroups)
+	}
+	byKey := map[string]string{}
+	for _, f := range fields {
+		byKey[f] = f
+	}
+	for _, rule := range rules {
+		own := map[string]string{} // of two fields of a rule that have the same name, engines print the last
+		for _, t := range rule.Format {
+			own[t.Key] = t.Field
+		}
+		delete(own, "") // literal text
+		for _, key := range slices.Sorted(maps.Keys(own)) {
+			switch other, ok := byKey[key]; {
+			case !ok:
+				byKey[key] = own[key]
+				fields = append(fields, own[key])
+			case other != own[key]:
+				return "", errSameKey
+			}
+		}
+	}
+	return "*" + queryFormat(fields), nil
+}
+
+// addTexts runs rules that gave alerts, in event order, once more for their text; fired is each alert's rule.
+func (r *sysdigReplay) addTexts(ctx context.Context, asked string, rules []ruleset.Rule, alerts []alert.Alert, fired []int) error {
+	// A value may hold line ends: a mark that no capture holds begins each text.
+	mark := "\x1e" + rand.Text()
+	var format strings.Builder
+	format.WriteString("*")
+	column := map[int]int{} // by rule: where its text stands
+	for _, i := range fired {
+		if _, ok := column[i]; !ok {
+			column[i] = len(column)
+			format.WriteString(mark + textFormat(rules[i]))
+		}
+	}
+	format.WriteString(mark + "%" + fieldWhich)
+	return r.pass(ctx, asked, format.String(), false, func(out *bufio.Reader) error {
+		parts, err := splitTexts(out, mark)
+		if err != nil {
+			return err
+		}
+		next := 0
+		for event := range slices.Chunk(parts, len(column)+1) {
+			which, err := parseWhich(strings.TrimSuffix(event[len(event)-1], "\n"), len(rules))
+			if err != nil {
+				return err
+			}
+			for _, i := range which {
+				if next == len(fired) || fired[next] != i {
+					return errors.New("read sysdig's output: the matches of one pass are not those of the next")
+				}
+				alerts[next].Output = event[column[i]]
+				next++
+			}
+		}
+		if next != len(alerts) {
+			return fmt.Errorf("read sysdig's output: %d matches in one pass and %d in the next", len(alerts), next)
+		}
+		return nil
+	})
 }
 
 // textFormat is the format of a rule's text, as Falco begins it.
@@ -449,14 +546,18 @@ const (
 	fieldContainerID = "container.id"
 )
 
-// alert makes Falco's alert, but for its output, of a line of sysdig's JSON.
-func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error) {
-	values, at, err := decodeValues(line)
-	if err != nil {
-		return alert.Alert{}, err
+// alert makes Falco's alert, but for its output, of the values of all rules' fields.
+func (r *sysdigReplay) alert(rule ruleset.Rule, all map[string]any, at time.Time) alert.Alert {
+	values := map[string]any{alert.FieldEventNumber: all[alert.FieldEventNumber], fieldTime: all[fieldTime]}
+	for _, t := range rule.Format {
+		if t.Field != "" {
+			values[t.Key] = all[t.Key]
+		}
 	}
 	if rule.Source == ruleset.SyscallSource {
-		addContainer(rule, values)
+		// Falco has it of its container plugin.
+		cgroups, _ := all[fieldCgroups].(string)
+		values[fieldContainerID] = containerID(cgroups)
 	}
 	tags := rule.Tags
 	if tags == nil {
@@ -470,16 +571,7 @@ func (r *sysdigReplay) alert(rule ruleset.Rule, line []byte) (alert.Alert, error
 		Tags:         tags,
 		Time:         at,
 		OutputFields: values,
-	}, nil
-}
-
-// addContainer adds the container's id, which Falco has of its container plugin, in place of the cgroups that it is read from.
-func addContainer(rule ruleset.Rule, values map[string]any) {
-	cgroups, _ := values[fieldCgroups].(string)
-	if !slices.ContainsFunc(rule.Format, func(t ruleset.Token) bool { return t.Key == fieldCgroups }) {
-		delete(values, fieldCgroups)
 	}
-	values[fieldContainerID] = containerID(cgroups)
 }
 
 // decodeValues reads a line of sysdig's JSON and the event's time in it.
@@ -497,6 +589,15 @@ func decodeValues(line []byte) (values map[string]any, at time.Time, err error) 
 	return values, time.Unix(0, ns).UTC(), nil
 }
 
+// containerOf is the container of an event whose cgroups were asked for; empty for an audit event, which has none.
+func containerOf(values map[string]any) string {
+	cgroups, ok := values[fieldCgroups].(string)
+	if !ok {
+		return ""
+	}
+	return containerID(cgroups)
+}
+
 // cgroupID finds a container's id at the end of a cgroup path, as Docker, containerd, CRI-O and Podman name theirs.
 var cgroupID = regexp.MustCompile(`[/-]([0-9a-f]{64})(?:\.scope)?(?:[ /]|$)`)
 
@@ -508,16 +609,15 @@ func containerID(cgroups string) string {
 	return "host"
 }
 
-// splitTexts reads what sysdig printed into the texts that follow each mark.
+// splitTexts reads what sysdig printed into what follows each mark.
 func splitTexts(out *bufio.Reader, mark string) ([]string, error) {
 	var all bytes.Buffer
 	if _, err := out.WriteTo(&all); err != nil {
 		return nil, fmt.Errorf("read sysdig's output: %w", err)
 	}
-	parts := strings.Split(all.String(), mark)
-	texts := parts[1:]
+	texts := strings.Split(all.String(), mark)[1:]
 	for i := range texts {
-		texts[i] = strings.ToValidUTF8(strings.TrimSuffix(texts[i], "\n"), "\uFFFD")
+		texts[i] = strings.ToValidUTF8(texts[i], "\uFFFD")
 	}
 	return texts, nil
 }
@@ -548,7 +648,11 @@ func (r *sysdigReplay) pass(ctx context.Context, filter, format string, asJSON b
 	if err != nil {
 		return err
 	}
-	args = slices.Concat(args, reader, r.read)
+	witness, err := r.witness.args()
+	if err != nil {
+		return err
+	}
+	args = slices.Concat(args, reader, witness, r.read)
 	if asJSON {
 		args = append(args, "-j")
 	}
@@ -645,10 +749,12 @@ func (s *Sysdig) Command(req Request, rule string) (string, error) {
 	return shellLine(replayEnv, slices.Concat(s.loader, args, []string{"-p", format, "--", filter})...), nil
 }
 
-// Fingerprint writes the packages that sysdig is made of, the plugin that reads audit logs, and the rules as they are expanded for it.
+// Fingerprint writes the packages that sysdig is made of, the plugins beside ours, and the rules as they are expanded for it.
 func (s *Sysdig) Fingerprint(_ context.Context, req Request, w io.Writer) error {
-	if err := s.sums.write(w, s.audit); err != nil {
-		return err
+	for _, file := range []string{s.audit, s.witness} {
+		if err := s.sums.write(w, file); err != nil {
+			return err
+		}
 	}
 	set, err := ruleset.Load(req.Rules...)
 	if err != nil {

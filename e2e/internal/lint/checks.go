@@ -15,6 +15,7 @@ const (
 	UnknownField     = "unknown-field"
 	FieldArgument    = "field-argument"
 	FieldValue       = "field-value"
+	FieldOperator    = "field-operator"
 	UnknownEventType = "unknown-event-type"
 	EventTypes       = "event-types"
 	BareThreshold    = "bare-threshold"
@@ -52,7 +53,8 @@ func Checks() []Check {
 		{OverrideNothing, "overrides that replace nothing"},
 		{UnknownField, "fields that neither Falco nor the plugin has"},
 		{FieldArgument, "arguments that a field does not take: windows, metrics, dimensions"},
-		{FieldValue, "values that a field of the plugin never has"},
+		{FieldValue, "values that a field never has"},
+		{FieldOperator, "operators that cannot compare a field"},
 		{UnknownEventType, "event types that there are not"},
 		{EventTypes, "rules that match more than 100 event types, or none"},
 		{BareThreshold, "thresholds that are not in a macro, where they could be tuned"},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/catalogue"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
@@ -21,6 +22,11 @@ func (r *run) checkConditions() {
 	for _, rule := range r.set.Rules() {
 		r.checkChecks(rule.Body, rule.ConditionAt)
 		for _, x := range rule.Exceptions {
+			at := func(int) ruleset.Position { return x.Pos }
+			if e := exceptionIn(rule, x.Name); e != nil {
+				r.checkChecks(e, at)
+				continue
+			}
 			for _, f := range exceptionFields(x) {
 				r.checkField(f, x.Pos)
 			}
@@ -28,21 +34,53 @@ func (r *run) checkConditions() {
 	}
 }
 
+// exceptionIn is what an exception has become in the rule's condition; nil for one without values, or of a rule with an error.
+func exceptionIn(rule ruleset.Rule, name string) filter.Expr {
+	and, ok := rule.Expr.(*filter.And)
+	used := slices.DeleteFunc(slices.Clone(rule.Exceptions), func(x ruleset.Exception) bool { return len(x.Values) == 0 })
+	i := slices.IndexFunc(used, func(x ruleset.Exception) bool { return x.Name == name })
+	if !ok || i < 0 || len(and.Terms) != len(used)+1 {
+		return nil
+	}
+	if not, ok := and.Terms[1+i].(*filter.Not); ok {
+		return not.Term
+	}
+	return nil
+}
+
 func (r *run) checkChecks(body filter.Expr, at func(int) ruleset.Position) {
 	for _, c := range filter.Checks(body) {
 		for _, f := range fieldsOf(c) {
 			r.checkField(f, at(f.At))
 		}
-		if f, ok := c.Left.(*filter.Field); ok && isComparison(c.Op) {
-			for _, v := range valuesOf(c.Right) {
-				r.checkValue(f, v, at(v.At))
-			}
+		f, ok := c.Left.(*filter.Field)
+		if !ok || !r.checkOperator(f, c.Op, at(c.At)) || !isComparison(c.Op) {
+			continue
+		}
+		for _, v := range valuesOf(c.Right) {
+			r.checkValue(f, v, at(v.At))
 		}
 	}
 }
 
+// checkOperator looks at whether a field can be compared so. It reports whether it can, as far as is known.
+func (r *run) checkOperator(f *filter.Field, op string, at ruleset.Position) bool {
+	known, ok := r.fields.Field(f.Name)
+	base, _, _ := strings.Cut(op, " ") // before a modifier
+	takes := known.Operators()
+	if !ok || takes == nil || base == "exists" || slices.Contains(takes, base) {
+		return true
+	}
+	what := "of the type " + known.Type
+	if known.List {
+		what = "a list"
+	}
+	r.find(at, FieldOperator, "%s is %s, which %s cannot compare: write one of %s, exists", f.Name, what, op, strings.Join(takes, ", "))
+	return false
+}
+
 func isComparison(op string) bool {
-	return slices.Contains([]string{"=", "==", "!=", "in", "<", "<=", ">", ">="}, op)
+	return slices.Contains([]string{"=", "==", "!=", "in", "<", "<=", ">", ">=", "intersects"}, op)
 }
 
 // valuesOf are the values on the right of a check.
@@ -92,10 +130,10 @@ func (r *run) checkValue(f *filter.Field, v *filter.Value, at ruleset.Position) 
 	}
 	known, ok := r.fields.Field(f.Name)
 	switch {
-	case !ok || !known.Plugin:
+	case !ok:
 	case len(known.Values) > 0 && !slices.Contains(known.Values, v.Text):
 		r.find(at, FieldValue, "%s is never %q: write one of %s", f.Name, v.Text, strings.Join(known.Values, ", "))
-	case known.Type == "uint64" && !isNumber(v.Text):
+	case !known.IsNumber(v.Text):
 		r.find(at, FieldValue, "%s is a number, and %q is none: write its digits, without a unit", f.Name, v.Text)
 	}
 }
@@ -108,20 +146,24 @@ func isNumber(text string) bool {
 }
 
 // checkForeignFields looks for fields that events of the rule's source do not have: those of a class that nobody has, and those
-// of system calls elsewhere.
+// of another source.
 func (r *run) checkForeignFields(rule ruleset.Rule) {
 	if r.requiresOthers() {
 		return
 	}
+	known := slices.Contains(catalogue.Sources, rule.Source)
 	condition, output := rule.Fields()
 	for _, f := range slices.Concat(condition, output) {
-		_, ok := r.fields.Field(f.Name)
+		field, ok := r.fields.Field(f.Name)
+		r.report.AuditFields = r.report.AuditFields || ok && !field.Plugin && field.IsOf(auditlog.Source) && !field.IsOf(ruleset.SyscallSource)
 		switch {
-		case rule.Source != ruleset.SyscallSource:
-			if ok && !r.fields.IsPlugin(f.Name) && !strings.HasPrefix(f.Name, "evt.") {
-				r.find(rule.Pos, UnknownField, "rule %q is about events of the source %s, which have no %s: leave it out", rule.Name, rule.Source, f.Name)
+		case ok && known && !field.IsOf(rule.Source), ok && !known && !field.Plugin && !strings.HasPrefix(f.Name, "evt."):
+			fix := "leave it out"
+			if i := slices.IndexFunc(catalogue.Sources, field.IsOf); known && i >= 0 {
+				fix += ", or write source: " + catalogue.Sources[i]
 			}
-		case !ok && !r.fields.HasClass(f.Name):
+			r.find(rule.Pos, UnknownField, "rule %q is about events of the source %s, which have no %s: %s", rule.Name, rule.Source, f.Name, fix)
+		case !ok && known && !r.fields.HasClass(f.Name):
 			fix := "correct it"
 			if near := r.fields.Nearest(f.Name); near != "" {
 				fix = "write " + near
@@ -132,11 +174,12 @@ func (r *run) checkForeignFields(rule ruleset.Rule) {
 	}
 }
 
-// requiresOthers reports whether the files require a plugin whose fields are not known here.
+// requiresOthers reports whether the files require a plugin whose fields are not known here. The plugins that read the audit logs of
+// clouds have the fields of k8saudit.
 func (r *run) requiresOthers() bool {
 	return slices.ContainsFunc(r.set.RequiredPlugins(), func(p ruleset.PluginRequirement) bool {
 		return !slices.ContainsFunc(p.Alternatives, func(v ruleset.PluginVersion) bool {
-			return v.Name == "datastaging" || v.Name == "container"
+			return slices.Contains([]string{"datastaging", "container", "json"}, v.Name) || strings.HasPrefix(v.Name, "k8saudit")
 		})
 	})
 }

@@ -28,6 +28,8 @@ type Report struct {
 	Findings []Finding // by place, each once
 	Files    []string
 	Rules    int // in those files
+	// AuditFields says that a rule names fields of audit events that only Falco's own plugins have.
+	AuditFields bool
 }
 
 // Linter checks rules files.

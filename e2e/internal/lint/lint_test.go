@@ -152,6 +152,28 @@ func TestChecks(t *testing.T) {
 		{"a rule on audit events", auditRule("audit.action = copy and staging.once[x] = true", "%audit.user %baseline.workload"), nil},
 		{"a field of system calls in a rule on audit events", auditRule("audit.action = copy and staging.once[x] = true", "%proc.name"), []string{
 			`a.yaml:1:3 unknown-field rule "Audit Rule" is about events of the source k8s_audit, which have no proc.name`}},
+		{"fields of audit events", auditRule("ka.verb = create and ka.req.pod.containers.image[0] in (a) and jevt.value[/stage] = x and staging.once[x] = true",
+			"%ka.user.name"), nil},
+		{"a field of audit events that is misspelt", auditRule("ka.verbb = create and staging.once[x] = true", "o"), []string{
+			"a.yaml:3:14 unknown-field no field is named ka.verbb: write ka.verb"}},
+		{"one in the output", auditRule("ka.verb = create and staging.once[x] = true", "%ka.usr.name"), []string{"a.yaml:4:11 unknown-field no field is named ka.usr.name: write ka.user.name"}},
+		{"an index that is none", auditRule("ka.req.pod.containers.image[first] in (a) and staging.once[x] = true", "o"), []string{
+			`a.yaml:3:14 field-argument ..."first" is no index: write a whole number`}},
+		{"an index that Falco does not read", auditRule("ka.req.pod.containers.image[01] in (a) and staging.once[x] = true", "o"), []string{"a.yaml:3:14 field-argument"}},
+		{"an argument that is needed", auditRule("jevt.value = x and staging.once[x] = true", "o"), []string{"a.yaml:3:14 field-argument jevt.value needs an argument"}},
+		{"an operator that lists do not take", auditRule("ka.user.groups = a and staging.once[x] = true", "o"), []string{
+			"a.yaml:3:14 field-operator ka.user.groups is a list, which = cannot compare: write one of in, intersects, exists"}},
+		{"an operator that numbers do not take", auditRule("evt.num startswith 1 and staging.once[x] = true", "o"), []string{
+			"a.yaml:3:14 field-operator evt.num is of the type uint64, which startswith cannot compare: write one of =, ==,"}},
+		{"a value that is no number", auditRule("evt.num = one and staging.once[x] = true", "o"), []string{`a.yaml:3:24 field-value evt.num is a number, and "one" is none`}},
+		{"fields of audit events in a rule on system calls", with("staging.in_container = true", "ka.verb = get and staging.in_container = true"), []string{
+			`a.yaml:5:3 unknown-field rule "Good Rule" is about events of the source syscall, which have no ka.verb: leave it out, or write source: k8s_audit`}},
+		{"an event type of a rule on audit events", auditRule("evt.type = open and staging.once[x] = true", "o"), []string{
+			"a.yaml:1:3 unknown-field ...source k8s_audit, which have no evt.type"}},
+		{"a class that no audit event has", auditRule("kb.verb = get and staging.once[x] = true", "o"), []string{
+			"a.yaml:1:3 unknown-field ...names the field kb.verb, of a class that neither Falco nor the plugin has: write ka.verb"}},
+		{"a list in an exception", auditRule("ka.verb = get and staging.once[x] = true", "o") +
+			"  exceptions:\n    - {name: groups, fields: [ka.user.groups], comps: [=], values: [[a]]}\n", []string{"a.yaml:9:7 field-operator", "a.yaml:9:7 exception"}},
 		{"an action that audit events never have", auditRule("audit.action = cp and staging.once[x] = true", "o"), []string{`a.yaml:3:29 field-value audit.action is never "cp": write one of other, deploy`}},
 		{"no tags", with("  tags: [maturity_sandbox, container, mitre_collection, T1074.001]\n", ""), []string{"a.yaml:5:3 maturity ...has no tags"}},
 		{"maturity not first", with("maturity_sandbox, container", "container, maturity_sandbox"), []string{"a.yaml:10:10 maturity the first tag of rule \"Good Rule\" is container"}},

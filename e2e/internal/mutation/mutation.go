@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
@@ -219,49 +220,12 @@ func flipped(e filter.Expr) filter.Expr {
 	return &filter.Not{Term: e}
 }
 
-// once is the field with a memory: what it answers depends on when it was asked before.
+// once is the field with a memory, which rules that are asked in one replay share where they name the same key.
 const once = "staging.once"
 
-// Differs is the condition of an event on which a rule and its change part. Where no event meets it, both give the same
-// alerts. It is not ok where that cannot be told event by event: where the change is about a field with a memory, or such a field is
-// asked before the last term.
-func Differs(before, after ruleset.Rule) (condition string, ok bool) {
-	b, bMemory, okB := withoutMemory(before.Expr)
-	a, aMemory, okA := withoutMemory(after.Expr)
-	if !okA || !okB || aMemory != bMemory {
-		return "", false
-	}
-	return (&filter.Or{Terms: []filter.Expr{
-		&filter.And{Terms: []filter.Expr{b, &filter.Not{Term: a}}},
-		&filter.And{Terms: []filter.Expr{a, &filter.Not{Term: b}}},
-	}}).String(), true
-}
-
-// withoutMemory parts a condition from its last term where that asks a field with a memory. It is not ok where another
-// term does.
-func withoutMemory(e filter.Expr) (rest filter.Expr, memory string, ok bool) {
-	rest = e
-	if and, isAnd := e.(*filter.And); isAnd {
-		if last, isCheck := and.Terms[len(and.Terms)-1].(*filter.Check); isCheck && remembers(last) {
-			memory = last.String()
-			rest = withOperands(e, func(i int, t filter.Expr) filter.Expr {
-				if i == len(and.Terms)-1 {
-					return nil
-				}
-				return t
-			})
-		}
-	}
-	return rest, memory, !slices.ContainsFunc(filter.Checks(rest), remembers)
-}
-
-func remembers(c *filter.Check) bool {
-	f, ok := c.Left.(*filter.Field)
-	return ok && f.Name == once
-}
-
-// File is a rules file of rules as they are expanded, in JSON, which YAML includes.
-func File(rules []ruleset.Rule) ([]byte, error) {
+// File is a rules file, in JSON, which YAML includes, of rules as they are expanded: those of many mutants that run in one replay.
+// Each mutant's rules are told from those of others by its index, in their names and in the keys of the field with a memory.
+func File(mutants [][]ruleset.Rule) ([]byte, error) {
 	type entry struct {
 		Rule      string   `json:"rule"`
 		Desc      string   `json:"desc"`
@@ -273,12 +237,42 @@ func File(rules []ruleset.Rule) ([]byte, error) {
 		Warn      bool     `json:"warn_evttypes"`
 		Skip      bool     `json:"skip-if-unknown-filter"`
 	}
-	entries := make([]entry, len(rules))
-	for i, r := range rules {
-		entries[i] = entry{
-			Rule: r.Name, Desc: "mutant", Source: r.Source, Condition: r.Filter, Output: r.Output, Priority: strings.ToUpper(r.Priority.String()),
-			Tags: append([]string{}, r.Tags...), Skip: r.SkipUnknownFilter,
+	entries := []entry{}
+	for i, rules := range mutants {
+		for _, r := range rules {
+			entries = append(entries, entry{
+				Rule: strconv.Itoa(i) + separator + r.Name, Desc: "mutant", Source: r.Source, Condition: withOwnKeys(r.Expr, i).String(),
+				Output: r.Output, Priority: strings.ToUpper(r.Priority.String()), Tags: append([]string{}, r.Tags...), Skip: r.SkipUnknownFilter,
+			})
 		}
 	}
 	return json.Marshal(entries)
+}
+
+// separator is between a mutant's index and the name of its rule, or a key of it.
+const separator = "#"
+
+// RuleOf tells of a rule of File whose it is, by index, and what its name was.
+func RuleOf(name string) (mutant int, rule string, err error) {
+	index, rule, ok := strings.Cut(name, separator)
+	if mutant, err = strconv.Atoi(index); !ok || err != nil {
+		return 0, "", fmt.Errorf("read the alert of a mutant: no mutant has the rule %q", name)
+	}
+	return mutant, rule, nil
+}
+
+// withOwnKeys is a condition with a mutant's own keys.
+func withOwnKeys(e filter.Expr, mutant int) filter.Expr {
+	c, ok := e.(*filter.Check)
+	if !ok {
+		return withOperands(e, func(_ int, t filter.Expr) filter.Expr { return withOwnKeys(t, mutant) })
+	}
+	f, ok := c.Left.(*filter.Field)
+	if !ok || f.Name != once {
+		return e
+	}
+	own, check := *f, *c
+	own.Arg = strconv.Itoa(mutant) + separator + own.Arg // an interval stands at the end
+	check.Left = &own
+	return &check
 }

@@ -131,50 +131,44 @@ func TestAMacroThatACaseHasTunedIsAnother(t *testing.T) {
 
 func TestAFileOfMutantsIsTheSameRules(t *testing.T) {
 	set := load(t, rules)
-	r, _ := set.Rule("Two")
-	text, err := File([]ruleset.Rule{r})
+	one, _ := set.Rule("One")
+	two, _ := set.Rule("Two")
+	text, err := File([][]ruleset.Rule{{one}, {one, two}})
 	require.NoError(t, err)
 	back := load(t, string(text))
 	assert.Empty(t, back.Warnings)
-	got, ok := back.Rule("Two")
-	require.True(t, ok)
-	assert.Equal(t, []any{r.Filter, r.Output, r.Priority, r.Tags, r.Source}, []any{got.Filter, got.Output, got.Priority, got.Tags, got.Source})
+	for name, want := range map[string]ruleset.Rule{"0#One": one, "1#One": one, "1#Two": two} {
+		got, ok := back.Rule(name)
+		require.True(t, ok, name)
+		assert.Equal(t, []any{want.Filter, want.Output, want.Priority, want.Source}, []any{got.Filter, got.Output, got.Priority, got.Source})
+		assert.ElementsMatch(t, want.Tags, got.Tags)
+	}
+	mutant, rule, err := RuleOf("1#Two # three")
+	require.NoError(t, err)
+	assert.Equal(t, []any{1, "Two # three"}, []any{mutant, rule})
+	for _, name := range []string{"Two", "#Two", "x#Two"} {
+		_, _, err := RuleOf(name)
+		assert.ErrorContains(t, err, "no mutant has the rule", name)
+	}
 }
 
-func TestWhereARuleAndItsChangePartIsACondition(t *testing.T) {
+func TestMutantsThatRunTogetherShareNoMemory(t *testing.T) {
 	set := load(t, `- rule: R
   desc: d
-  condition: evt.type = read and fd.num > 2 and staging.once[k] = true
-  output: o
-  priority: NOTICE
-- rule: Middle
-  desc: d
-  condition: evt.type = read and staging.once[m] = true and fd.num > 2
+  condition: evt.type = read and not staging.once[a] = true and staging.once[b/6h] = true
   output: o
   priority: NOTICE
 `)
-	got := map[string]string{}
-	for _, m := range Mutants(set) {
-		before, _ := set.Rule(m.Name)
-		got[m.String()] = "cannot be told"
-		if condition, ok := Differs(before, m.Apply(set)[0]); ok {
-			got[m.String()] = condition
-		}
+	r, _ := set.Rule("R")
+	text, err := File([][]ruleset.Rule{{r}, {r}})
+	require.NoError(t, err)
+	back := load(t, string(text))
+	for name, want := range map[string]string{
+		"0#R": "evt.type = read and not staging.once[0#a] = true and staging.once[0#b/6h] = true",
+		"1#R": "evt.type = read and not staging.once[1#a] = true and staging.once[1#b/6h] = true",
+	} {
+		got, _ := back.Rule(name)
+		assert.Equal(t, want, got.Filter)
 	}
-	assert.Equal(t, map[string]string{
-		"rule R: drop evt.type = read": "(evt.type = read and fd.num > 2) and not fd.num > 2 or fd.num > 2 and not (evt.type = read and fd.num > 2)",
-		"rule R: flip evt.type = read": "(evt.type = read and fd.num > 2) and not (not evt.type = read and fd.num > 2) or " +
-			"(not evt.type = read and fd.num > 2) and not (evt.type = read and fd.num > 2)",
-		"rule R: drop fd.num > 2": "(evt.type = read and fd.num > 2) and not evt.type = read or evt.type = read and not (evt.type = read and fd.num > 2)",
-		"rule R: flip fd.num > 2": "(evt.type = read and fd.num > 2) and not (evt.type = read and not fd.num > 2) or " +
-			"(evt.type = read and not fd.num > 2) and not (evt.type = read and fd.num > 2)",
-		"rule R: drop staging.once[k] = true":      "cannot be told",
-		"rule R: flip staging.once[k] = true":      "cannot be told",
-		"rule Middle: drop evt.type = read":        "cannot be told",
-		"rule Middle: flip evt.type = read":        "cannot be told",
-		"rule Middle: drop staging.once[m] = true": "cannot be told",
-		"rule Middle: flip staging.once[m] = true": "cannot be told",
-		"rule Middle: drop fd.num > 2":             "cannot be told",
-		"rule Middle: flip fd.num > 2":             "cannot be told",
-	}, got)
+	assert.Contains(t, r.Expr.String(), "staging.once[a]", "the rule itself stays as it is")
 }

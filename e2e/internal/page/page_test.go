@@ -55,10 +55,51 @@ func hostileReplay() *timeline.Replay {
 	return r
 }
 
+func hostileLog() *timeline.Replay {
+	who := &timeline.Identity{User: hostile, Left: 3}
+	for lane := range timeline.NumLanes {
+		who.Moments[lane] = []timeline.Moment{{At: begin, Count: 1}, {At: begin.Add(5 * time.Second), Count: 7}}
+		who.Deeds = append(who.Deeds, timeline.Deed{Action: hostile, Target: hostile, Detail: hostile, First: begin, Last: begin.Add(time.Second), Count: 2})
+	}
+	r := &timeline.Replay{Capture: hostile, Begin: begin, End: begin.Add(20 * time.Second), Identities: []*timeline.Identity{who}}
+	r.Alerts = append(r.Alerts, alert.Alert{
+		Rule: hostile, Priority: "Warning", Output: hostile, Time: begin.Add(time.Second),
+		OutputFields: map[string]any{"audit.user": hostile, "audit.command": hostile},
+	})
+	return r
+}
+
+func TestWhatAnIdentityDidIsInItsLanes(t *testing.T) {
+	var b bytes.Buffer
+	r := &timeline.Replay{Capture: "a.jsonl", Begin: begin, End: begin.Add(10 * time.Second)}
+	who := &timeline.Identity{User: "eve", Deeds: []timeline.Deed{
+		{Action: "read-secret", Target: "shop/db", First: begin, Last: begin.Add(4 * time.Second), Count: 2},
+		{Action: "exec", Target: "shop/web/web", Detail: "sh -c id", First: begin.Add(5 * time.Second), Last: begin.Add(5 * time.Second), Count: 1},
+	}}
+	who.Moments[timeline.Secrets] = []timeline.Moment{{At: begin, Count: 2}}
+	who.Moments[timeline.Entries] = []timeline.Moment{{At: begin.Add(5 * time.Second), Count: 1}}
+	r.Identities = []*timeline.Identity{who}
+	r.Alerts = []alert.Alert{
+		{Rule: "Entered", Priority: "Notice", Time: begin.Add(5 * time.Second), OutputFields: map[string]any{"audit.user": "eve"}},
+		{Rule: "Other", Priority: "Notice", Time: begin.Add(5 * time.Second), OutputFields: map[string]any{"audit.user": "adam"}},
+	}
+	require.NoError(t, Replays(&b, []*timeline.Replay{r}))
+	page := b.String()
+	for _, want := range []string{
+		"<p>2 reads of secrets or config maps, 1 entry into a pod. <a href=\"#r0-a1\">Alert 1: Entered</a>.</p>",
+		"<desc id=\"r0-i0-lanes-d\">secrets: 2; tokens: 0; entries: 1; deployments: 0; alert 1 at &#43;5s</desc>",
+		`<circle class="dot entries" cx="`, "<title>1 entry into a pod from &#43;5s on</title>",
+		`<tr><th scope="row">&#43;0s</th><td>&#43;4s</td><td class="n">2</td><td class="keep">read-secret</td><td class="wrap">shop/db</td>`,
+		"<code>sh -c id</code>", "<b>Other</b>",
+	} {
+		assert.Contains(t, page, want)
+	}
+}
+
 func replayHTML(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, Replays(&b, []*timeline.Replay{hostileReplay(), hostileReplay()}))
+	require.NoError(t, Replays(&b, []*timeline.Replay{hostileReplay(), hostileReplay(), hostileLog()}))
 	return b.Bytes()
 }
 
@@ -86,11 +127,11 @@ func studyHTML(t *testing.T) []byte {
 	require.NoError(t, err)
 	g, err := sweep.NewGrid(set, 100)
 	require.NoError(t, err)
-	attack := &sweep.Capture{Attack: true, Begin: begin, Interval: time.Minute}
-	benign := &sweep.Capture{Begin: begin, Interval: time.Minute, Hours: 1}
-	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"600", "5000"}}, engine.Request{}, attack))
-	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"300", "1500"}}, engine.Request{}, benign))
-	captures := []*sweep.Capture{attack, benign}
+	attack, benign := &sweep.Case{Attack: true, Interval: time.Minute}, &sweep.Case{Interval: time.Minute}
+	span := sweep.Span{Begin: begin, End: begin, Hours: 1}
+	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"600", "5000"}}, engine.Request{}, attack, ruleset.SyscallSource, span))
+	require.NoError(t, g.Replay(t.Context(), answering{volumes: []string{"300", "1500"}}, engine.Request{}, benign, ruleset.SyscallSource, span))
+	captures := []*sweep.Case{attack, benign}
 	var b bytes.Buffer
 	require.NoError(t, Study(&b, sweep.NewStudy(g, captures, g.Choose(captures, 0))))
 	return b.Bytes()

@@ -17,7 +17,7 @@ import (
 
 var replayTemplate = parse("replay.html", "graph.html")
 
-// maxShown containers are drawn; a node may have run thousands in which nothing happened.
+// maxShown containers or identities are drawn; a node may have run thousands in which nothing happened.
 const maxShown = 40
 
 type replayPage struct {
@@ -29,16 +29,19 @@ type replayPage struct {
 	Alerts     []shownAlert
 	Containers []shownContainer
 	Hidden     int // containers without an alert and without volumes, or beyond maxShown
+	Identities []shownIdentity
+	Others     int // identities beyond maxShown
 }
 
 type shownAlert struct {
-	ID, Number      string
-	Rule, Priority  string
-	Class           string // wake or hunt
-	At              string // since the begin
-	Time            time.Time
-	Container, Text string
-	Fields          []shownField
+	ID, Number     string
+	Rule, Priority string
+	Class          string // wake or hunt
+	At             string // since the begin
+	Time           time.Time
+	In, By         string // the container, the identity
+	Text           string
+	Fields         []shownField
 }
 
 type shownField struct{ Name, Value string }
@@ -73,7 +76,7 @@ func Replays(w io.Writer, replays []*timeline.Replay) error {
 		pages[i] = newReplayPage(fmt.Sprintf("r%d", i), r)
 		names[i] = profile.Printable(r.Capture)
 	}
-	return write(w, replayTemplate, "What moved in "+strings.Join(names, ", "), pages)
+	return write(w, replayTemplate, "What happened in "+strings.Join(names, ", "), pages)
 }
 
 func newReplayPage(id string, r *timeline.Replay) replayPage {
@@ -81,13 +84,20 @@ func newReplayPage(id string, r *timeline.Replay) replayPage {
 		ID: id, Capture: profile.Printable(r.Capture), Begin: r.Begin.UTC(), Window: r.Window,
 		Length: r.End.Sub(r.Begin).Round(time.Second).String(),
 	}
-	of := map[*timeline.Container][]shownAlert{}
+	of, by := map[*timeline.Container][]shownAlert{}, map[*timeline.Identity][]shownAlert{}
 	for i, a := range r.Alerts {
 		shown := newShownAlert(fmt.Sprintf("%s-a%d", id, i+1), i+1, r.Begin, a)
 		for _, c := range r.Containers {
 			if c.Is(a) {
-				shown.Container = name(c)
+				shown.In = name(c)
 				of[c] = append(of[c], shown)
+				break
+			}
+		}
+		for _, who := range r.Identities {
+			if who.Is(a) {
+				shown.By = profile.Printable(who.User)
+				by[who] = append(by[who], shown)
 				break
 			}
 		}
@@ -101,6 +111,13 @@ func newReplayPage(id string, r *timeline.Replay) replayPage {
 		}
 		p.Containers = append(p.Containers, newShownContainer(fmt.Sprintf("%s-c%d", id, i), r, c, of[c]))
 	}
+	for i, who := range r.Identities {
+		if len(p.Identities) == maxShown {
+			p.Others = len(r.Identities) - maxShown
+			break
+		}
+		p.Identities = append(p.Identities, newShownIdentity(fmt.Sprintf("%s-i%d", id, i), r, who, by[who]))
+	}
 	return p
 }
 
@@ -113,7 +130,7 @@ func name(c *timeline.Container) string {
 }
 
 // alertFields are shown of an alert beside its text, where it has them.
-var alertFields = []string{"proc.cmdline", "proc.pname", "user.name", "fd.name", "staging.dir", "staging.peer", "staging.phase"}
+var alertFields = []string{"proc.cmdline", "proc.pname", "user.name", "fd.name", "audit.target", "audit.command", "posture.reasons", "staging.dir", "staging.peer", "staging.phase"}
 
 func newShownAlert(id string, n int, begin time.Time, a alert.Alert) shownAlert {
 	shown := shownAlert{
@@ -180,12 +197,7 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	const width, height = 500, 190
 	b := box{66, 28, width - 26, height - 28}
 	p := chart{ID: id + "-" + key, Title: fmt.Sprintf("Bytes %s by %s", key, name(c)), W: width, H: height, Box: b}
-	length := max(r.End.Sub(r.Begin).Seconds(), 1e-3)
-	x := scale{from: 0, to: length, start: b.Left, end: b.Right}
-	step := timeStep(length)
-	for v := 0.0; v <= length; v += step {
-		p.X = append(p.X, tick{x.at(v), (time.Duration(v) * time.Second).String()})
-	}
+	x := p.timeAxis(r)
 	most := uint64(0)
 	for _, v := range volumes {
 		most = max(most, c.Peak(v))
@@ -219,21 +231,38 @@ func volumeChart(id, key string, r *timeline.Replay, c *timeline.Container, aler
 	if len(volumes) > 1 {
 		words = append(words, fmt.Sprintf("of which out of the cluster at most %s", humanize.IBytes(c.Peak(timeline.External))))
 	}
+	words = append(words, p.mark(x, r, alerts, key == "collected")...) // once for each alert is enough for the keyboard
+	p.Text = strings.Join(words, "; ")
+	return p
+}
+
+// timeAxis makes the x axis the time of a replay.
+func (c *chart) timeAxis(r *timeline.Replay) scale {
+	length := max(r.End.Sub(r.Begin).Seconds(), 1e-3)
+	x := scale{from: 0, to: length, start: c.Box.Left, end: c.Box.Right}
+	step := timeStep(length)
+	for v := 0.0; v <= length; v += step {
+		c.X = append(c.X, tick{x.at(v), (time.Duration(v) * time.Second).String()})
+	}
+	return x
+}
+
+// mark marks alerts on the time axis, with links to them or without, and returns what that shows in words.
+func (c *chart) mark(x scale, r *timeline.Replay, alerts []shownAlert, links bool) (words []string) {
 	places := make([]float64, len(alerts))
 	for i, a := range alerts {
 		places[i] = x.at(a.Time.Sub(r.Begin).Seconds())
 	}
-	labels := spread(places, width-12)
+	labels := spread(places, c.W-12)
 	for i, a := range alerts {
 		m := mark{X: places[i], LabelX: labels[i], Class: a.Class, Label: a.Number, Tip: fmt.Sprintf("Alert %s at %s: %s, %s", a.Number, a.At, a.Priority, a.Rule)}
-		if key == "collected" {
-			m.Link = "#" + a.ID // once for each alert is enough for the keyboard
+		if links {
+			m.Link = "#" + a.ID
 		}
-		p.Marks = append(p.Marks, m)
+		c.Marks = append(c.Marks, m)
 		words = append(words, fmt.Sprintf("alert %s at %s", a.Number, a.At))
 	}
-	p.Text = strings.Join(words, "; ")
-	return p
+	return words
 }
 
 // markWidth is the room that a mark's label takes.

@@ -31,7 +31,8 @@ func realEngine(t *testing.T) engine.Engine {
 	if err == nil {
 		eng, err = engine.Open(t.Context(), engine.Options{
 			Kind: engine.Auto, FalcoBin: os.Getenv("FALCO_BIN"), Mirror: os.Getenv("DATASTAGING_MIRROR"),
-			CacheDir: filepath.Join(cache, "datastaging", "engine"), Progress: debian.NewProgress(os.Stderr, false), Log: os.Stderr,
+			Witness: "../../../bin/libwitness.so", CacheDir: filepath.Join(cache, "datastaging", "engine"),
+			Progress: debian.NewProgress(os.Stderr, false), Log: os.Stderr,
 		})
 	}
 	if err != nil && os.Getenv("CI") == "" {

@@ -11,18 +11,18 @@ import (
 
 // Score is how some rules did at a point.
 type Score struct {
-	Attacks, Detected int     // captures of attacks, and those with an alert
-	Benign, Disturbed int     // captures of ordinary work, and those with an alert
-	False             int     // alerts in captures of ordinary work
-	Hours             float64 // of one node that those captures stand for
-	// First is the median, over the attacks that were detected, of the event time from the capture's begin to the first alert.
+	Attacks, Detected int     // cases of attacks, and those with an alert
+	Benign, Disturbed int     // cases of ordinary work, and those with an alert
+	False             int     // alerts in cases of ordinary work
+	Hours             float64 // of one node that those cases stand for
+	// First is the median, over the attacks that were detected, of the event time from the case's begin to the first alert.
 	First time.Duration
 }
 
 // Recall is the part of the attacks that are detected; 1 where there is none.
 func (s Score) Recall() float64 { return ratio(s.Detected, s.Attacks) }
 
-// Precision is the part of the captures with an alert that are attacks; 1 where none has one.
+// Precision is the part of the cases with an alert that are attacks; 1 where none has one.
 func (s Score) Precision() float64 { return ratio(s.Detected, s.Detected+s.Disturbed) }
 
 // Daily is how many alerts ordinary work gives on one node in a day; 0 where none was replayed.
@@ -40,33 +40,41 @@ func ratio(part, whole int) float64 {
 	return float64(part) / float64(whole)
 }
 
-// Score counts the alerts of rules at a point. rules are indexes.
-func (g *Grid) Score(captures []*Capture, rules []int, p Point) Score {
+// Score counts the alerts of rules at a point, in the cases that hold events of their sources. rules are indexes.
+func (g *Grid) Score(cases []*Case, rules []int, p Point) Score {
 	var s Score
 	var firsts []time.Duration
-	for _, c := range captures {
+	var sources []string
+	for _, rule := range rules {
+		sources = append(sources, g.Rules[rule].Source)
+	}
+	for _, c := range cases {
+		hours, ok := c.hours(sources)
+		if !ok {
+			continue
+		}
 		alerts := 0
-		var first time.Time
+		var first time.Duration
 		for _, rule := range rules {
 			found := g.Alerts(c, rule, p)
 			if len(found) == 0 {
 				continue
 			}
-			alerts += len(found)
-			if first.IsZero() || found[0].Time.Before(first) {
-				first = found[0].Time
+			if alerts == 0 || found[0].After < first {
+				first = found[0].After
 			}
+			alerts += len(found)
 		}
 		if c.Attack {
 			s.Attacks++
 			if alerts > 0 {
 				s.Detected++
-				firsts = append(firsts, first.Sub(c.Begin))
+				firsts = append(firsts, first)
 			}
 			continue
 		}
 		s.Benign++
-		s.Hours += c.Hours
+		s.Hours += hours
 		s.False += alerts
 		if alerts > 0 {
 			s.Disturbed++
@@ -100,15 +108,15 @@ type Choice struct {
 // nothing changes. Of a group's points it takes those that keep every pair of a rule and an attack that the rule fires in, and whose
 // alerts on ordinary work are at most budget a node and day, or not more than at the shipped point. Of these the best
 // detects the most attacks, counted over all rules at least as urgent as the group's most urgent one; then the one with the fewest alerts
-// on ordinary work, then the one that moves the fewest thresholds, and those the least. Without a gain nothing is moved: a few captures
+// on ordinary work, then the one that moves the fewest thresholds, and those the least. Without a gain nothing is moved: a few cases
 // say little about a threshold on which they do not depend.
-func (g *Grid) Choose(captures []*Capture, budget float64) Choice {
+func (g *Grid) Choose(cases []*Case, budget float64) Choice {
 	choice := Choice{Point: g.Shipped, Reasons: make([]string, len(g.Groups))}
 	const rounds = 4 // two groups that take turns would go on for ever
 	for range rounds {
 		before := choice.Point
 		for i := range g.Groups {
-			choice.Point, choice.Reasons[i] = g.better(captures, g.Groups[i], choice.Point, budget)
+			choice.Point, choice.Reasons[i] = g.better(cases, g.Groups[i], choice.Point, budget)
 		}
 		if choice.Point.Equal(before) {
 			break
@@ -118,21 +126,21 @@ func (g *Grid) Choose(captures []*Capture, budget float64) Choice {
 }
 
 // better is the best point of a group where the other groups' thresholds stay as they are at a point.
-func (g *Grid) better(captures []*Capture, group Group, at Point, budget float64) (Point, string) {
+func (g *Grid) better(cases []*Case, group Group, at Point, budget float64) (Point, string) {
 	urgent := g.Rules[group.Rules[0]].Priority
 	for _, r := range group.Rules {
 		urgent = min(urgent, g.Rules[r].Priority)
 	}
 	all := g.AtLeast(urgent)
 	others := slices.DeleteFunc(slices.Clone(all), func(r int) bool { return slices.Contains(group.Rules, r) })
-	detected := map[*Capture]bool{} // by the other rules
-	for _, c := range captures {
+	detected := map[*Case]bool{} // by the other rules
+	for _, c := range cases {
 		for _, r := range others {
 			detected[c] = detected[c] || len(g.Alerts(c, r, at)) > 0
 		}
 	}
 	attacks := func(p Point) (n int) {
-		for _, c := range captures {
+		for _, c := range cases {
 			found := detected[c]
 			for _, r := range group.Rules {
 				found = found || g.Rules[r].Priority <= urgent && len(g.Alerts(c, r, p)) > 0
@@ -150,7 +158,7 @@ func (g *Grid) better(captures []*Capture, group Group, at Point, budget float64
 		return p
 	}
 	shipped := restore(at)
-	base := g.Score(captures, group.Rules, shipped)
+	base := g.Score(cases, group.Rules, shipped)
 	limit := max(budget, base.Daily())
 	best, bestScore, bestAttacks := shipped, base, attacks(shipped)
 	baseAttacks := bestAttacks
@@ -159,8 +167,8 @@ func (g *Grid) better(captures []*Capture, group Group, at Point, budget float64
 		for _, t := range group.Thresholds {
 			p = p.With(t, joint.Values[t])
 		}
-		s := g.Score(captures, group.Rules, p)
-		if s.Daily() > limit || !g.keeps(captures, group, shipped, p) {
+		s := g.Score(cases, group.Rules, p)
+		if s.Daily() > limit || !g.keeps(cases, group, shipped, p) {
 			continue
 		}
 		n := attacks(p)
@@ -193,8 +201,8 @@ func (g *Grid) points(group Group) []Point {
 }
 
 // keeps tells whether every rule of the group fires at p in all attacks in which it fires at the base point.
-func (g *Grid) keeps(captures []*Capture, group Group, base, p Point) bool {
-	for _, c := range captures {
+func (g *Grid) keeps(cases []*Case, group Group, base, p Point) bool {
+	for _, c := range cases {
 		for _, r := range group.Rules {
 			if c.Attack && len(g.Alerts(c, r, base)) > 0 && len(g.Alerts(c, r, p)) == 0 {
 				return false

@@ -16,8 +16,8 @@ import (
 
 // Study is everything that was found out, ready to be shown.
 type Study struct {
-	Attacks, Benign  int     // captures
-	Hours            float64 // of one node that the benign captures stand for
+	Attacks, Benign  int     // cases
+	Hours            float64 // of one node that the benign cases stand for
 	Candidates, Kept uint64  // events
 	Overall          []Comparison
 	Curves           []Curve
@@ -71,40 +71,42 @@ type JointPoint struct {
 func (p JointPoint) Mark() string { return Mark(p.Shipped, p.Chosen) }
 
 // NewStudy computes the figures.
-func NewStudy(g *Grid, captures []*Capture, choice Choice) *Study {
+func NewStudy(g *Grid, cases []*Case, choice Choice) *Study {
 	s := &Study{grid: g, choice: choice}
-	for _, c := range captures {
+	for _, c := range cases {
 		s.Candidates += c.Candidates
 		s.Kept += c.Kept
 		if c.Attack {
 			s.Attacks++
 		} else {
 			s.Benign++
-			s.Hours += c.Hours
+			for _, r := range c.replays {
+				s.Hours += r.hours
+			}
 		}
 	}
 	for _, p := range []ruleset.Priority{ruleset.PriorityWarning, ruleset.PriorityNotice} {
 		rules := g.AtLeast(p)
 		s.Overall = append(s.Overall, Comparison{
-			strings.ToUpper(p.String()), g.Score(captures, rules, g.Shipped), g.Score(captures, rules, choice.Point),
+			strings.ToUpper(p.String()), g.Score(cases, rules, g.Shipped), g.Score(cases, rules, choice.Point),
 		})
 	}
 	for i, t := range g.Thresholds {
-		s.Curves = append(s.Curves, s.curve(captures, i, t))
+		s.Curves = append(s.Curves, s.curve(cases, i, t))
 	}
 	for i, group := range g.Groups {
-		s.Joints = append(s.Joints, s.joint(captures, group, choice.Reasons[i]))
+		s.Joints = append(s.Joints, s.joint(cases, group, choice.Reasons[i]))
 	}
 	everything := g.AtLeast(ruleset.PriorityDebug)
 	for _, p := range g.OnceIntervals() {
 		s.Intervals = append(s.Intervals, Row{
-			Value: shortDuration(p.Interval), Number: p.Interval.Seconds(), Score: g.Score(captures, everything, p),
+			Value: shortDuration(p.Interval), Number: p.Interval.Seconds(), Score: g.Score(cases, everything, p),
 		})
 	}
 	return s
 }
 
-func (s *Study) curve(captures []*Capture, index int, t threshold.Threshold) Curve {
+func (s *Study) curve(cases []*Case, index int, t threshold.Threshold) Curve {
 	c := Curve{Name: t.String(), Field: t.Field}
 	var rules []int
 	for i, r := range s.grid.Rules {
@@ -116,14 +118,14 @@ func (s *Study) curve(captures []*Capture, index int, t threshold.Threshold) Cur
 	for _, p := range s.grid.Single(s.grid.Shipped, index) {
 		value := p.Values[index]
 		c.Rows = append(c.Rows, Row{
-			Value: Amount(t, value), Number: float64(value), Score: s.grid.Score(captures, rules, p),
+			Value: Amount(t, value), Number: float64(value), Score: s.grid.Score(cases, rules, p),
 			Shipped: value == t.Value, Chosen: value == s.choice.Point.Values[index],
 		})
 	}
 	return c
 }
 
-func (s *Study) joint(captures []*Capture, group Group, reason string) Joint {
+func (s *Study) joint(cases []*Case, group Group, reason string) Joint {
 	g := s.grid
 	j := Joint{Tried: len(group.Joint), Reason: reason}
 	chosen := g.Shipped
@@ -143,7 +145,7 @@ func (s *Study) joint(captures []*Capture, group Group, reason string) Joint {
 	nearest := map[outcome]Point{}
 	var order []outcome
 	for _, p := range append([]Point{chosen}, group.Joint...) {
-		score := g.Score(captures, group.Rules, p)
+		score := g.Score(cases, group.Rules, p)
 		o := outcome{score.Detected, score.False}
 		if old, ok := nearest[o]; !ok {
 			nearest[o] = p
@@ -159,7 +161,7 @@ func (s *Study) joint(captures []*Capture, group Group, reason string) Joint {
 	for _, o := range order {
 		p := nearest[o]
 		point := JointPoint{
-			Score: g.Score(captures, group.Rules, p), Front: o.detected > most,
+			Score: g.Score(cases, group.Rules, p), Front: o.detected > most,
 			Shipped: p.Equal(g.Shipped), Chosen: p.Equal(chosen),
 		}
 		most = max(most, o.detected)
@@ -208,7 +210,7 @@ func (s *Study) Moves() []string {
 // Override is the rules file that sets what is recommended; comments alone where nothing moves.
 func (s *Study) Override(set *ruleset.Set) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Thresholds that stagectl tune recommends, to load after the rules. Found on %d captures of attacks and %d of ordinary\n"+
+	fmt.Fprintf(&b, "Thresholds that stagectl tune recommends, to load after the rules. Found on %d cases of attacks and %d of ordinary\n"+
 		"work (%.3g node hours).\n", s.Attacks, s.Benign, s.Hours)
 	for _, j := range s.Joints {
 		if len(j.Moved) > 0 {
@@ -216,7 +218,7 @@ func (s *Study) Override(set *ruleset.Set) string {
 		}
 	}
 	if len(s.Moves()) == 0 {
-		fmt.Fprintln(&b, "Nothing moves: no other point of the grid is better on these captures.")
+		fmt.Fprintln(&b, "Nothing moves: no other point of the grid is better on these cases.")
 	}
 	return threshold.Override(set, s.grid.Thresholds, s.choice.Point.Values, b.String())
 }

@@ -1,5 +1,5 @@
-// Package sweep tries values of thresholds on labelled captures without replaying them again. A capture is replayed once for
-// each rule with the thresholds taken out; what is kept of that is enough to tell the alerts at every point of a grid that
+// Package sweep tries values of thresholds on labelled cases without replaying them again. The captures of a case, of system
+// calls or of audit events, are replayed once, one after the other, with the thresholds taken out of each rule; what is kept of that is enough to tell the alerts at every point of a grid that
 // was fixed before. Thresholds that meet in a rule, or over several rules, form a group and are tried together; groups do not
 // touch each other's rules, so their joint grid needs nothing more than theirs.
 package sweep
@@ -192,28 +192,54 @@ func (g *Grid) project() {
 	}
 }
 
-// Capture is one labelled replay.
-type Capture struct {
+// Case is what is labelled: a capture, or several that follow each other.
+type Case struct {
 	Name     string
 	Attack   bool
-	Begin    time.Time     // of its first event
-	Hours    float64       // that it stands for, on one node
 	Interval time.Duration // once_interval that it is replayed with
 
 	Candidates, Kept uint64 // events that could fire with the most permissive values, and those that were kept
-	traces           [][]threshold.Event
+	replays          []replay
 }
 
-// Replay runs the capture of req through the engine, once for each rule, and keeps what the grid needs.
-func (g *Grid) Replay(ctx context.Context, eng engine.Engine, req engine.Request, c *Capture) error {
-	queries := make([]engine.Query, len(g.Rules))
-	thinners := make([]*thinner, len(g.Rules))
+// Span is the time of a capture.
+type Span struct {
+	Begin, End time.Time
+	Hours      float64 // that it stands for, on one node; 0 for its length
+}
+
+// replay is one capture of a case.
+type replay struct {
+	source string
+	begin  time.Time
+	before time.Duration // of the captures before it
+	length time.Duration
+	hours  float64
+	traces [][]threshold.Event // by rule; those of another source have none
+}
+
+// Replay runs the next capture of a case, that of req, which holds events of a source, through the engine, and keeps what the grid needs.
+func (g *Grid) Replay(ctx context.Context, eng engine.Engine, req engine.Request, c *Case, source string, span Span) error {
+	r := replay{
+		source: source, begin: span.Begin, length: span.End.Sub(span.Begin), hours: span.Hours, traces: make([][]threshold.Event, len(g.Rules)),
+	}
+	if r.hours == 0 {
+		r.hours = r.length.Hours()
+	}
+	for _, earlier := range c.replays {
+		r.before += earlier.length
+	}
+	var queries []engine.Query
+	var asked []int // the rule of each query
+	var thinners []*thinner
 	for i, rule := range g.Rules {
-		queries[i] = rule.Query
-		thinners[i] = newThinner(rule, g.projected[i], c.Interval)
+		if rule.Source == source {
+			queries, asked = append(queries, rule.Query), append(asked, i)
+			thinners = append(thinners, newThinner(rule, g.projected[i], c.Interval))
+		}
 	}
 	err := eng.Ask(ctx, req, queries, func(i int, s engine.Sample) error {
-		event, err := g.Rules[i].Event(s)
+		event, err := g.Rules[asked[i]].Event(s)
 		if err == nil {
 			thinners[i].add(event)
 		}
@@ -222,33 +248,56 @@ func (g *Grid) Replay(ctx context.Context, eng engine.Engine, req engine.Request
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", c.Name, err)
 	}
-	for _, t := range thinners {
-		c.traces = append(c.traces, t.kept)
+	for i, t := range thinners {
+		r.traces[asked[i]] = t.kept
 		c.Candidates += t.seen
 		c.Kept += uint64(len(t.kept))
 	}
+	c.replays = append(c.replays, r)
 	return nil
 }
 
-// Alerts are the events at which a rule fires at a point of the grid, in event order.
-func (g *Grid) Alerts(c *Capture, rule int, p Point) []threshold.Event {
+// hours are how many a case stands for where rules of some sources are asked; it is not ok where none of its captures has events of
+// these.
+func (c *Case) hours(sources []string) (hours float64, ok bool) {
+	for _, r := range c.replays {
+		if slices.Contains(sources, r.source) {
+			hours += r.hours
+			ok = true
+		}
+	}
+	return hours, ok
+}
+
+// Alert is one of a rule in a case.
+type Alert struct {
+	threshold.Event
+	Capture int           // of the case, from 1
+	After   time.Duration // the case's begin, in the time of its captures
+}
+
+// Alerts are those of a rule at a point of the grid, in the order of the captures and their events. staging.once remembers nothing
+// from one capture to the next.
+func (g *Grid) Alerts(c *Case, rule int, p Point) []Alert {
 	r, own := g.Rules[rule], g.own(rule, p)
 	interval := cmp.Or(r.Interval, p.Interval, c.Interval)
-	spent := map[string]time.Time{}
-	var alerts []threshold.Event
-	for i := range c.traces[rule] {
-		event := &c.traces[rule][i]
-		if !r.Spends(event, own.Values) {
-			continue
-		}
-		if r.Once {
-			if last, ok := spent[event.Account]; ok && event.Time.Before(last.Add(interval)) {
+	var alerts []Alert
+	for n, one := range c.replays {
+		spent := map[string]time.Time{}
+		for i := range one.traces[rule] {
+			event := &one.traces[rule][i]
+			if !r.Spends(event, own.Values) {
 				continue
 			}
-			spent[event.Account] = event.Time
-		}
-		if r.Alerts(event) {
-			alerts = append(alerts, *event)
+			if r.Once {
+				if last, ok := spent[event.Account]; ok && event.Time.Before(last.Add(interval)) {
+					continue
+				}
+				spent[event.Account] = event.Time
+			}
+			if r.Alerts(event) {
+				alerts = append(alerts, Alert{*event, n + 1, one.before + event.Time.Sub(one.begin)})
+			}
 		}
 	}
 	return alerts

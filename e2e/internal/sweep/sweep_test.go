@@ -114,8 +114,8 @@ func TestThinnedEventsGiveTheAlertsOfAllEventsAtEveryPoint(t *testing.T) {
 	g := grid(t, text)
 	for seed := range uint64(5) {
 		samples := randomSamples(seed, 1500)
-		c := &Capture{Name: "random", Begin: begin, Interval: 10 * time.Minute}
-		require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c))
+		c := &Case{Name: "random", Interval: 10 * time.Minute}
+		require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c, ruleset.SyscallSource, Span{Begin: begin, End: begin}))
 		assert.Less(t, c.Kept, c.Candidates, "something is thinned out")
 		alerts := 0
 		for i, rule := range g.Rules {
@@ -157,7 +157,15 @@ func TestThresholdsThatMeetInARuleAreTriedTogether(t *testing.T) {
 }
 
 // capture replays samples of one container: bytes out at seconds since the begin.
-func capture(t *testing.T, g *Grid, attack bool, sent ...int) *Capture {
+func capture(t *testing.T, g *Grid, attack bool, sent ...int) *Case {
+	t.Helper()
+	c := &Case{Attack: attack, Interval: 10 * time.Minute}
+	follow(t, g, c, ruleset.SyscallSource, sent...)
+	return c
+}
+
+// follow replays one capture more of a case, a minute long, which stands for 12 hours.
+func follow(t *testing.T, g *Grid, c *Case, source string, sent ...int) {
 	t.Helper()
 	var samples []engine.Sample
 	for i, n := range sent {
@@ -166,9 +174,8 @@ func capture(t *testing.T, g *Grid, attack bool, sent ...int) *Capture {
 			Values: map[string]any{"staging.external_bytes": json.Number(strconv.Itoa(n))},
 		})
 	}
-	c := &Capture{Attack: attack, Begin: begin, Interval: 10 * time.Minute, Hours: 12}
-	require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c))
-	return c
+	span := Span{Begin: begin, End: begin.Add(time.Minute), Hours: 12}
+	require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c, source, span))
 }
 
 func leaving(t *testing.T) *Grid {
@@ -185,7 +192,7 @@ func leaving(t *testing.T) *Grid {
 
 func TestScoreCountsCapturesAlertsAndTheTimeToTheFirst(t *testing.T) {
 	g := leaving(t)
-	captures := []*Capture{capture(t, g, true, 10, 500, 2000), capture(t, g, true, 300), capture(t, g, false, 1200), capture(t, g, false, 5)}
+	captures := []*Case{capture(t, g, true, 10, 500, 2000), capture(t, g, true, 300), capture(t, g, false, 1200), capture(t, g, false, 5)}
 	s := g.Score(captures, []int{0}, g.Shipped)
 	assert.Equal(t, Score{
 		Attacks: 2, Detected: 1, Benign: 2, Disturbed: 1, False: 1, Hours: 24, First: 2 * time.Second,
@@ -193,6 +200,63 @@ func TestScoreCountsCapturesAlertsAndTheTimeToTheFirst(t *testing.T) {
 	assert.InDelta(t, 0.5, s.Recall(), 1e-9)
 	assert.InDelta(t, 0.5, s.Precision(), 1e-9)
 	assert.InDelta(t, 1, s.Daily(), 1e-9)
+}
+
+func TestACaseOfSeveralCapturesCountsOnce(t *testing.T) {
+	g := leaving(t)
+	c := &Case{Attack: true, Interval: 10 * time.Minute}
+	follow(t, g, c, ruleset.SyscallSource, 10, 20)
+	follow(t, g, c, ruleset.SyscallSource, 30, 3000, 4000)
+	follow(t, g, c, ruleset.SyscallSource, 5000)
+	alerts := g.Alerts(c, 0, g.Shipped)
+	require.Len(t, alerts, 2, "the second in a capture is too soon, but a restart forgets")
+	assert.Equal(t, []any{2, time.Minute + time.Second}, []any{alerts[0].Capture, alerts[0].After})
+	assert.Equal(t, []any{3, 2 * time.Minute}, []any{alerts[1].Capture, alerts[1].After})
+	assert.Equal(t, Score{Attacks: 1, Detected: 1, First: time.Minute + time.Second}, g.Score([]*Case{c}, []int{0}, g.Shipped))
+	benign := &Case{}
+	follow(t, g, benign, ruleset.SyscallSource, 10)
+	follow(t, g, benign, ruleset.SyscallSource, 10)
+	assert.Equal(t, Score{Benign: 1, Hours: 24}, g.Score([]*Case{benign}, []int{0}, g.Shipped))
+}
+
+func TestRulesAreAskedAndCountedOnEventsOfTheirSource(t *testing.T) {
+	g := grid(t, `
+- macro: leaves
+  condition: (staging.external_bytes >= 1000)
+- rule: Left
+  desc: d
+  condition: evt.type = close and leaves and staging.once[b] = true
+  output: o
+  priority: WARNING
+- macro: many
+  condition: (staging.sources >= 20)
+- rule: Collected
+  desc: d
+  source: k8s_audit
+  condition: audit.action = read-secret and many and staging.once[c] = true
+  output: o
+  priority: WARNING
+`)
+	calls, log, both := &Case{Attack: true}, &Case{Attack: true}, &Case{}
+	follow(t, g, calls, ruleset.SyscallSource, 3000)
+	follow(t, g, both, ruleset.SyscallSource, 10)
+	for _, c := range []*Case{log, both} {
+		var samples []engine.Sample
+		for i, user := range []string{"user/a", "user/b", "user/a"} {
+			samples = append(samples, engine.Sample{Event: uint64(i + 1), Time: begin.Add(time.Duration(i) * time.Second),
+				Values: map[string]any{"baseline.workload": user, "staging.sources": json.Number("25")}})
+		}
+		span := Span{Begin: begin, End: begin.Add(time.Hour)}
+		require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c, "k8s_audit", span))
+	}
+	cases := []*Case{calls, log, both}
+	assert.Equal(t, Score{Attacks: 1, Detected: 1, Benign: 1, Hours: 12}, g.Score(cases, []int{0}, g.Shipped))
+	assert.Len(t, g.Alerts(log, 1, g.Shipped), 3, "without an interval nothing is spent")
+	log.Interval, both.Interval = time.Minute, time.Minute
+	assert.Len(t, g.Alerts(log, 1, g.Shipped), 2, "one for each identity")
+	assert.Equal(t, Score{Attacks: 1, Detected: 1, Benign: 1, Disturbed: 1, False: 2, Hours: 1}, g.Score(cases, []int{1}, g.Shipped))
+	all := g.Score(cases, []int{0, 1}, g.Shipped)
+	assert.Equal(t, Score{Attacks: 2, Detected: 2, Benign: 1, Disturbed: 1, False: 2, Hours: 13}, all)
 }
 
 func TestChoiceMovesAThresholdOnlyForAGain(t *testing.T) {
@@ -211,7 +275,7 @@ func TestChoiceMovesAThresholdOnlyForAGain(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := leaving(t)
-			captures := []*Capture{capture(t, g, true, tc.attack...), capture(t, g, false, tc.benign...)}
+			captures := []*Case{capture(t, g, true, tc.attack...), capture(t, g, false, tc.benign...)}
 			choice := g.Choose(captures, tc.budget)
 			assert.Equal(t, []uint64{tc.want}, choice.Point.Values, choice.Reasons)
 			if tc.want == 1000 {
@@ -238,15 +302,15 @@ func TestChoiceKeepsWhatARuleDetectsThoughAnotherDetectsItToo(t *testing.T) {
   output: o
   priority: WARNING
 `)
-	captures := []*Capture{capture(t, g, true, 1100), capture(t, g, false, 1800)}
+	captures := []*Case{capture(t, g, true, 1100), capture(t, g, false, 1800)}
 	assert.Equal(t, g.Shipped, g.Choose(captures, 0).Point, "2000 would spare an alert")
-	captures = []*Capture{capture(t, g, true, 2100), capture(t, g, false, 1800)}
+	captures = []*Case{capture(t, g, true, 2100), capture(t, g, false, 1800)}
 	assert.Equal(t, []uint64{2000}, g.Choose(captures, 0).Point.Values)
 }
 
 func TestTableNamesTheRecommendation(t *testing.T) {
 	g := leaving(t)
-	captures := []*Capture{capture(t, g, true, 600), capture(t, g, false, 10)}
+	captures := []*Case{capture(t, g, true, 600), capture(t, g, false, 10)}
 	var b strings.Builder
 	require.NoError(t, NewStudy(g, captures, g.Choose(captures, 0)).WriteTable(&b))
 	assert.Contains(t, b.String(), "Recommended: leaves: staging.external_bytes from 1000 B to 500 B")

@@ -12,7 +12,7 @@ import (
 // WriteTable writes the study as text: the recommendation, then every threshold alone, then the groups.
 func (s *Study) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d captures of attacks, %d of ordinary work (%.3g node hours)\n", s.Attacks, s.Benign, s.Hours)
+	fmt.Fprintf(&b, "%d cases of attacks, %d of ordinary work (%.3g node hours)\n", s.Attacks, s.Benign, s.Hours)
 	fmt.Fprintf(&b, "%d events could fire with the lowest values; %d were kept, which decide every point of the grid\n\n", s.Candidates, s.Kept)
 
 	tw := columns("alerts at", "thresholds", "recall", "precision", "false/node/day", "first alert")

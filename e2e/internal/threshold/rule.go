@@ -23,7 +23,8 @@ import (
 type Rule struct {
 	Name     string
 	Priority ruleset.Priority
-	Uses     []int // indexes of the thresholds in the condition, ascending
+	Source   string // of its events: syscall, k8s_audit
+	Uses     []int  // indexes of the thresholds in the condition, ascending
 	Query    engine.Query
 	Once     bool          // an alert silences the rule for its container for an interval
 	Interval time.Duration // of the rule alone, as in staging.once[key/6h]; 0 for once_interval
@@ -38,7 +39,7 @@ type Rule struct {
 type Event struct {
 	Number  uint64
 	Time    time.Time
-	Account string // what staging.once is kept for: a container, or a service of the host
+	Account string // what staging.once is kept for: a container, a service of the host, or an identity
 	Values  []uint64
 	Has     uint64 // bit i: Values[i] is there
 	Facts   uint64 // bit i: the check i that has no threshold holds
@@ -63,7 +64,7 @@ const (
 
 // Compile takes the thresholds out of a rule. It refuses a condition that cannot be evaluated afterwards.
 func Compile(r ruleset.Rule, thresholds []Threshold) (*Rule, error) {
-	c := &compiler{rule: &Rule{Name: r.Name, Priority: r.Priority}}
+	c := &compiler{rule: &Rule{Name: r.Name, Priority: r.Priority, Source: r.Source}}
 	for _, check := range filter.Checks(r.Expr) {
 		if i := slices.IndexFunc(thresholds, func(t Threshold) bool { return t.check == check }); i >= 0 {
 			c.rule.Uses = append(c.rule.Uses, i)
@@ -333,10 +334,10 @@ func plain(value any) (string, bool) {
 	return "", false
 }
 
-// Event reads what the query asked for. Two events of one container have the same Account.
+// Event reads what the query asked for. Two events of one container, or of one identity, have the same Account.
 func (r *Rule) Event(s engine.Sample) (Event, error) {
 	e := Event{Number: s.Event, Time: s.Time, Account: s.Container, Values: make([]uint64, len(r.thresholds))}
-	if workload, _ := s.Values[accountField].(string); e.Account == "host" && workload != "" {
+	if workload, _ := s.Values[accountField].(string); (e.Account == "host" || e.Account == "") && workload != "" {
 		e.Account = workload
 	}
 	for i, t := range r.thresholds {

@@ -77,9 +77,9 @@ func Find(set *ruleset.Set) []Threshold {
 	return found
 }
 
-// Rules are the rules that a replay of system calls runs.
+// Rules are the rules that replays run, of whatever event source.
 func Rules(set *ruleset.Set) []ruleset.Rule {
-	return slices.DeleteFunc(set.Rules(), func(r ruleset.Rule) bool { return !r.Enabled || r.Source != ruleset.SyscallSource })
+	return slices.DeleteFunc(set.Rules(), func(r ruleset.Rule) bool { return !r.Enabled })
 }
 
 // count numbers the thresholds of one macro that compare the same field.

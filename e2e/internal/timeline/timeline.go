@@ -1,5 +1,5 @@
 // Package timeline samples over one pass of an engine how much data each container collects, staged, packed and sent, with
-// whom it talked and what its story became.
+// whom it talked and what its story became; and of an audit log, what each identity did.
 package timeline
 
 import (
@@ -43,8 +43,9 @@ var volumes = [NumVolumes]struct{ field, metric string }{
 type Replay struct {
 	Capture    string
 	Begin, End time.Time
-	Window     string // that the volumes are summed over, such as 1m; empty for the plugin's default
-	Containers []*Container
+	Window     string        // that the volumes are summed over, such as 1m; empty for the plugin's default
+	Containers []*Container  // of a capture of system calls
+	Identities []*Identity   // of an audit log
 	Alerts     []alert.Alert // in event order
 }
 
@@ -250,17 +251,31 @@ func (c *Container) Is(a alert.Alert) bool {
 	return workload != "" && workload == c.Workload
 }
 
-// Sort puts the containers with the most urgent alerts first, then those that sent, packed and staged most.
+// Sort puts the containers with the most urgent alerts first, then those that sent, packed and staged most, and identities likewise,
+// then those that did most.
 func (r *Replay) Sort() {
-	urgency := map[*Container]ruleset.Priority{}
-	for _, c := range r.Containers {
-		urgency[c] = ruleset.PriorityDebug + 1
+	urgency := map[any]ruleset.Priority{}
+	rank := func(who any, is func(alert.Alert) bool) {
+		urgency[who] = ruleset.PriorityDebug + 1
 		for _, a := range r.Alerts {
-			if p, err := ruleset.ParsePriority(a.Priority); err == nil && c.Is(a) {
-				urgency[c] = min(urgency[c], p)
+			if p, err := ruleset.ParsePriority(a.Priority); err == nil && is(a) {
+				urgency[who] = min(urgency[who], p)
 			}
 		}
 	}
+	for _, c := range r.Containers {
+		rank(c, c.Is)
+	}
+	for _, i := range r.Identities {
+		rank(i, i.Is)
+	}
+	slices.SortFunc(r.Identities, func(a, b *Identity) int {
+		done := 0
+		for lane := range NumLanes {
+			done += b.Count(lane) - a.Count(lane)
+		}
+		return cmp.Or(cmp.Compare(urgency[a], urgency[b]), done, strings.Compare(a.User, b.User))
+	})
 	weight := func(c *Container) uint64 { return c.Peak(External) + c.Peak(Archived) + c.Peak(Staged) }
 	slices.SortFunc(r.Containers, func(a, b *Container) int {
 		return cmp.Or(cmp.Compare(urgency[a], urgency[b]), cmp.Compare(weight(b), weight(a)), strings.Compare(a.ID, b.ID))
