@@ -610,6 +610,31 @@ func TestDotDirectoriesOfAHomeAreNoOddPlaceButStage(t *testing.T) {
 	assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.Staged])
 }
 
+func TestPagesMadeOfADatabasesAnswersAreNotGatheredAndDumpsAre(t *testing.T) {
+	for _, test := range []struct {
+		name, path   string
+		size, packed uint64
+	}{
+		{"a page", "/var/www/html/cache/1.html.gz", 20_000, 0},
+		{"a dump", "/var/www/html/cache/dump.sql.gz", 2 * mb, 2 * mb},
+		{"a small one elsewhere", "/tmp/dump.sql.gz", 20_000, 20_000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.socket(10, 5, "10.77.0.60:3306", false)
+			n.open(10, 4, test.path, true)
+			n.read(10, 5, 5*mb)
+			n.write(10, 4, test.size, "\x1f\x8b\x08")
+			n.process(11, 'a')
+			n.open(11, 3, test.path, false)
+			n.socket(11, 5, "198.51.100.7:40000", true)
+			n.read(11, 3, test.size)
+			assert.Equal(t, test.packed, n.write(11, 5, test.size, "").From[attribute.Packed])
+		})
+	}
+}
+
 func TestServedContentThatIsPackedAheadOfRequestsIsNotCollected(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a') // deploys

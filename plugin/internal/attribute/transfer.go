@@ -98,7 +98,7 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if t.Staged = stock > 0; !t.Staged && f.contents.get(Received, io.TS, m) == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
-	if f.Writer != p { // what peers sent in was gathered, too, if it was not just passed on
+	if f.Writer != p && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
 		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
 	}
 	// The same bytes again and again are no more data.
@@ -123,6 +123,12 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		p.holds.add(Concealed, gathered, io.TS, w)
 	}
 }
+
+// maxPage is how large a page is that a web application keeps of what its database answered.
+const maxPage = 1 << 20
+
+// page reports whether a file may be one of those, as far as peers sent what it is made of.
+func (f *File) page() bool { return f.Location == WebRoot && f.Size < maxPage }
 
 // discover books and returns what is read of a file that was made while it was watched but that nothing was seen to be written to: it
 // came in through a mapping of the file, or by io_uring. Who did that made it from data that was collected, as far as anybody
