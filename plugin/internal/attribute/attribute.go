@@ -71,6 +71,7 @@ type Attributor struct {
 	births       []birth                                  // a ring
 	orchestrated uint64                                   // ns since the epoch: when the first pod was told; 0 for never
 	nextBirth    int
+	runs         uint64 // of programs that were started while it was watched
 
 	lastTID     int64
 	lastProcess *Process

@@ -794,6 +794,54 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 	}
 }
 
+func TestWorkersOfOneServerPassOnWhatAnotherStored(t *testing.T) {
+	upload := func(n *node, pid int64) {
+		n.socket(pid, 5, "10.77.0.70:40000", true)
+		n.open(pid, 4, "/tmp/spool/1", true)
+		n.read(pid, 5, mb)
+		n.write(pid, 4, mb, "data")
+	}
+	send := func(n *node, pid int64) uint64 {
+		n.open(pid, 3, "/tmp/spool/1", false)
+		n.socket(pid, 6, "203.0.113.10:443", false)
+		n.read(pid, 3, mb)
+		return n.write(pid, 6, mb, "").From[attribute.Staged]
+	}
+	program := func(n *node, pid int64, exe string) {
+		n.state(decode.State{
+			Kind: decode.KindExec, TID: pid, PID: pid, Exe: []byte(exe), Cgroups: []byte("cpuset=" + cgroup('a') + "\x00"),
+		})
+	}
+	t.Run("workers that were forked by one master", func(t *testing.T) {
+		n := newNode(t)
+		n.process(10, 'a')
+		program(n, 10, "/usr/bin/python3")
+		n.fork(10, 11, 2, 'a')
+		n.fork(10, 12, 3, 'a')
+		upload(n, 11)
+		assert.Zero(t, send(n, 12))
+	})
+	t.Run("two runs of one interpreter", func(t *testing.T) {
+		n := newNode(t)
+		for pid := int64(11); pid <= 12; pid++ {
+			n.process(pid, 'a')
+			program(n, pid, "/usr/bin/python3")
+		}
+		upload(n, 11)
+		assert.Equal(t, mb, send(n, 12))
+	})
+	t.Run("servers that were there before", func(t *testing.T) {
+		n := newNode(t)
+		for pid, exe := range map[int64]string{11: "/usr/sbin/apache2", 12: "/usr/sbin/apache2", 13: "/usr/bin/curl"} {
+			n.process(pid, 'a')
+			n.table.threads[pid] = attribute.Thread{PID: pid, VPID: 1, Exe: exe}
+		}
+		upload(n, 11)
+		assert.Zero(t, send(n, 12))
+		assert.Equal(t, mb, send(n, 13), "another program")
+	})
+}
+
 func TestDescriptorsWithoutADeviceAreMatchedByInodeAndName(t *testing.T) {
 	for _, test := range []struct {
 		name, path string

@@ -19,7 +19,8 @@ type Process struct {
 	Sources place.Dirs
 	Senders place.Few[Sender]
 
-	inside bool // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
+	run    uint64 // of a program: that which it was forked in, shared by a server and its workers; 0 where that was not watched
+	inside bool   // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
 
 	fds   map[int32]*Resource
 	holds ledger
@@ -36,6 +37,13 @@ func (p *Process) Last() (file, socket *Resource) { return p.lastFile, p.lastSoc
 type Sender struct {
 	Addr      netip.Addr
 	Container *Container
+}
+
+// wrote reports whether a file was written by this run of a program: by the process itself or by another worker of the same
+// server. Of those that were there before they were watched, all of one program are taken for one run.
+func (p *Process) wrote(f *File) bool {
+	w := f.Writer
+	return w == p || w != nil && w.run == p.run && w.Container == p.Container && w.Exe == p.Exe && p.Exe != ""
 }
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
@@ -131,7 +139,7 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 	p.inside = s.VTID != s.TID
 	if parent, ok := a.threads.Get(s.PTID); ok {
-		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
+		p.Exe, p.run, p.holds, p.left = parent.Exe, parent.run, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
 		if p.fds == nil {
@@ -172,7 +180,8 @@ func (a *Attributor) exec(s *decode.State) *Process {
 		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
 		a.addThread(s.TID, p)
 	}
-	p.Exe = string(s.Exe)
+	a.runs++
+	p.Exe, p.run = string(s.Exe), a.runs
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program

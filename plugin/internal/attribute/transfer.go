@@ -98,7 +98,8 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if t.Staged = stock > 0; !t.Staged && f.contents.get(Received, io.TS, m) == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
-	if f.Writer != p && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
+	passedOn := p.wrote(f)
+	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
 		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
 	}
 	// The same bytes again and again are no more data.
@@ -112,14 +113,14 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		t.Handed = gathered
 	}
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
-	itsOwn := f.Writer == p && f.Location.OwnPlace()
+	itsOwn := passedOn && f.Location.OwnPlace()
 	if f.Packed && (!itsOwn || f.Location != Volume) {
 		p.holds.add(Packed, gathered, io.TS, w)
 	}
 	if (f.Location != NoLocation || f.settings) && !itsOwn {
 		p.holds.add(Staged, gathered, io.TS, w)
 	}
-	if f.concealed && f.Writer != p {
+	if f.concealed && !passedOn {
 		p.holds.add(Concealed, gathered, io.TS, w)
 	}
 }
@@ -162,7 +163,7 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
 	}
 	local, received, fetched := f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Fetched, ts, m)
 	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
-	if f.Writer == p {
+	if p.wrote(f) {
 		p.holds.add(Local, share(n, local, f.Size), ts, w)
 		p.holds.add(Received, share(n, received, f.Size), ts, w)
 		return
