@@ -912,6 +912,25 @@ func TestTheContainerPluginsFieldIsTheLastResort(t *testing.T) {
 	assert.Equal(t, "0123456789ab", n.write(10, 7, 1, "").Container.ID)
 }
 
+func TestContainersAreToldFromTheHostByTheirPIDNamespace(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.table.cgroups[10] = "/user.slice/user-0.slice/session-1.scope"
+	n.table.threads[10] = attribute.Thread{PID: 10, VPID: 10}
+	// A runtime makes a process with a PID namespace, moves it into the container's group and runs the program.
+	n.state(decode.State{Kind: decode.KindClone, TID: 20, PID: 20, PTID: 10, VTID: 1, Cgroups: []byte("=/user.slice/user-0.slice/session-1.scope\x00")})
+	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "debug", n.a.Process(20).Container.ID)
+	n.state(decode.State{Kind: decode.KindClone, TID: 21, PID: 21, PTID: 20, VTID: 2, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "debug", n.a.Process(21).Container.ID)
+	n.table.threads[22] = attribute.Thread{PID: 22, VPID: 3} // it was there before
+	n.table.cgroups[22] = "/default/debug"
+	assert.Equal(t, "debug", n.a.Process(22).Container.ID)
+	// What the runtime runs in its own group, outside, is the host's.
+	n.state(decode.State{Kind: decode.KindClone, TID: 23, PID: 23, PTID: 10, VTID: 23, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "host", n.a.Process(23).Container.ID)
+}
+
 func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')

@@ -206,8 +206,24 @@ func serviceUnit(path string) string {
 	return ""
 }
 
+// groupName is the last name of a control group that lies in none of systemd's units: what containerd's own client and runc name a
+// container, which is free to choose (/NAMESPACE/NAME and /NAME). It is never taken for the host or for another container's id.
+func groupName(path string) string {
+	name := ""
+	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if strings.HasSuffix(segment, ".slice") || strings.HasSuffix(segment, ".scope") || strings.HasSuffix(segment, ".service") {
+			return ""
+		}
+		name = segment
+	}
+	if name == Host || isHex(name, 12) {
+		name = strings.ReplaceAll(strings.TrimLeft(path, "/"), "/", ".") + "."
+	}
+	return name
+}
+
 // groups is what the control groups of a thread say about where it belongs.
-type groups struct{ container, service string }
+type groups struct{ container, service, name string }
 
 func (g *groups) read(path string) {
 	if g.container == "" {
@@ -216,7 +232,13 @@ func (g *groups) read(path string) {
 	if g.service == "" {
 		g.service = serviceUnit(path)
 	}
+	if g.name == "" {
+		g.name = groupName(path)
+	}
 }
+
+// none reports whether the groups told nothing yet of where a thread belongs.
+func (g *groups) none() bool { return g.container == "" && g.service == "" }
 
 // readAll takes the cgroups parameter of an event: "subsystem=path", each ended by a NUL.
 func (g *groups) readAll(cgroups []byte) {
@@ -227,11 +249,13 @@ func (g *groups) readAll(cgroups []byte) {
 	}
 }
 
-// key is what a container is kept under.
-func (g *groups) key() string {
+// key is what a container is kept under. A group of any name makes a container of a process that is in a PID namespace of its own.
+func (g *groups) key(inside bool) string {
 	switch {
 	case g.container != "":
 		return g.container
+	case inside && g.name != "":
+		return g.name
 	case g.service != "":
 		return Host + "/" + g.service
 	default:

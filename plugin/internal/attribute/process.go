@@ -122,14 +122,15 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	if s.PID != s.TID { // a thread
 		p, ok := a.threads.Get(s.PID)
 		if !ok {
-			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, s.VTID != s.TID))
 			a.addThread(s.PID, p)
 		}
 		a.addThread(s.TID, p)
 		return p
 	}
-	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
-	p.inside = s.VTID != s.TID
+	inside := s.VTID != s.TID
+	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, inside))
+	p.inside = inside
 	if parent, ok := a.threads.Get(s.PTID); ok {
 		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
@@ -169,15 +170,15 @@ func inherit(p *Process) map[int32]*Resource {
 func (a *Attributor) exec(s *decode.State) *Process {
 	p := a.Process(s.TID)
 	if p == nil {
-		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, false))
 		a.addThread(s.TID, p)
 	}
 	p.Exe = string(s.Exe)
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
-	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
-		p.Container = a.container(in.key())
+	if in.readAll(s.Cgroups); in.container != "" || p.Container.OnHost() && (in.service != "" || p.inside && in.name != "") {
+		p.Container = a.container(in.key(p.inside))
 	}
 	if p.inside {
 		p.Container.Posture.ran(s.UID, s.Capabilities)
@@ -239,9 +240,9 @@ func (a *Attributor) lookUp(tid int64) *Process {
 			return p
 		}
 	}
-	exe, id := strings.Clone(t.Exe), strings.Clone(t.ContainerID) // the table's strings do not last
-	p := a.newProcess(t.PID, a.containerOf(tid, nil))
-	p.Exe, p.inside = exe, t.VPID != t.PID
+	exe, id, inside := strings.Clone(t.Exe), strings.Clone(t.ContainerID), t.VPID != t.PID
+	p := a.newProcess(t.PID, a.containerOf(tid, nil, inside))
+	p.Exe, p.inside = exe, inside
 	if id != "" && id != Host && p.Container.OnHost() {
 		p.Container = a.container(id)
 	}
@@ -251,19 +252,20 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	return p
 }
 
-// containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none.
-func (a *Attributor) containerOf(tid int64, cgroups []byte) *Container {
+// containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none. inside tells
+// whether it is in a PID namespace of its own.
+func (a *Attributor) containerOf(tid int64, cgroups []byte, inside bool) *Container {
 	var in groups
-	if in.readAll(cgroups); in == (groups{}) {
+	if in.readAll(cgroups); in.none() {
 		for i := 0; in.container == ""; i++ {
 			path, ok := a.table.Cgroup(tid, i)
 			if !ok {
 				break
 			}
-			in.read(path)
+			in.read(strings.Clone(path))
 		}
 	}
-	return a.container(in.key())
+	return a.container(in.key(inside))
 }
 
 // Identity returns the pseudo-container that a user of the orchestrator acts as; of all of them together where the name is
