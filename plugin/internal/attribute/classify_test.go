@@ -59,6 +59,8 @@ func TestAProcessWithPIDsOfItsOwnIsInTheContainerThatItsControlGroupIsNamedAfter
 	for cgroups, want := range map[string]string{
 		"=/default/debug\x00":                           "debug", // ctr run
 		"cpuset=/\x00cpu=/moby/tool.1\x00":              "tool.1",
+		"=/k8s.io/a-name-of-more-than-12\x00":           "a-name-of-mo",
+		"=/default/ababababababcd\x00":                  "default.ababababababcd.",
 		"=/debug\x00":                                   "debug", // runc run
 		"=/default/" + id + "\x00":                      "abababababab",
 		"cpu=/other\x00memory=/docker/" + id + "\x00":   "abababababab",

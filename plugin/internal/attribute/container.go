@@ -207,7 +207,8 @@ func serviceUnit(path string) string {
 }
 
 // groupName is the last name of a control group that lies in none of systemd's units: what containerd's own client and runc name a
-// container, which is free to choose (/NAMESPACE/NAME and /NAME). It is never taken for the host or for another container's id.
+// container, which is free to choose (/NAMESPACE/NAME and /NAME). Of a long name the first 12 bytes count, as for the container
+// plugin. It is never taken for the host or for another container's id.
 func groupName(path string) string {
 	name := ""
 	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
@@ -216,8 +217,8 @@ func groupName(path string) string {
 		}
 		name = segment
 	}
-	if name == Host || isHex(name, 12) {
-		name = strings.ReplaceAll(strings.TrimLeft(path, "/"), "/", ".") + "."
+	if name = name[:min(len(name), 12)]; name == Host || isHex(name, 12) {
+		return strings.ReplaceAll(strings.TrimLeft(path, "/"), "/", ".") + "."
 	}
 	return name
 }
