@@ -36,6 +36,7 @@ func (a Action) Entry() bool { return a == Exec || a == Copy || a == Attach || a
 
 // Event is one audit event. Strings are its own.
 type Event struct {
+	ID        string // of the request: its stages have the same
 	User      string // who acted; the one that was impersonated where one was
 	Verb      string // of the API, and the resource: "create pods/exec"
 	Action    Action // Other for what was not allowed or has not been answered yet
@@ -74,6 +75,7 @@ type user struct {
 type document struct {
 	Kind        string `json:"kind"`
 	APIVersion  string `json:"apiVersion"`
+	AuditID     string `json:"auditID"`
 	Stage       string `json:"stage"`
 	RequestURI  string `json:"requestURI"`
 	Verb        string `json:"verb"`
@@ -104,7 +106,7 @@ func Parse(data []byte, sensitive []string) (*Event, error) {
 	case d.Kind != "Event" && d.Kind != "" || d.User.Username == "":
 		return nil, fmt.Errorf("parse audit event: %w: kind %q, user %q", ErrMalformed, d.Kind, d.User.Username)
 	}
-	e := &Event{User: d.User.Username, Verb: d.Verb}
+	e := &Event{ID: d.AuditID, User: d.User.Username, Verb: d.Verb}
 	if d.Impersonate != nil && d.Impersonate.Username != "" {
 		e.User = d.Impersonate.Username
 	}
