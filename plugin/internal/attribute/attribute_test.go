@@ -918,7 +918,8 @@ func TestContainersAreToldFromTheHostByTheirPIDNamespace(t *testing.T) {
 	n.table.cgroups[10] = "/user.slice/user-0.slice/session-1.scope"
 	n.table.threads[10] = attribute.Thread{PID: 10, VPID: 10}
 	// A runtime makes a process with a PID namespace, moves it into the container's group and runs the program.
-	n.state(decode.State{Kind: decode.KindClone, TID: 20, PID: 20, PTID: 10, VTID: 1, Cgroups: []byte("=/user.slice/user-0.slice/session-1.scope\x00")})
+	n.state(decode.State{Kind: decode.KindClone, TID: 20, PID: 20, PTID: 10, VTID: 1, Cgroups: []byte("=/openrc\x00")})
+	assert.Equal(t, "host", n.a.Process(20).Container.ID)
 	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/default/debug\x00")})
 	assert.Equal(t, "debug", n.a.Process(20).Container.ID)
 	n.state(decode.State{Kind: decode.KindClone, TID: 21, PID: 21, PTID: 20, VTID: 2, Cgroups: []byte("=/default/debug\x00")})

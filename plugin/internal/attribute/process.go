@@ -122,15 +122,14 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	if s.PID != s.TID { // a thread
 		p, ok := a.threads.Get(s.PID)
 		if !ok {
-			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, s.VTID != s.TID))
+			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, false))
 			a.addThread(s.PID, p)
 		}
 		a.addThread(s.TID, p)
 		return p
 	}
-	inside := s.VTID != s.TID
-	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, inside))
-	p.inside = inside
+	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, s.VTID != s.TID && s.VTID != 1)) // the first is in its runtime's group
+	p.inside = s.VTID != s.TID
 	if parent, ok := a.threads.Get(s.PTID); ok {
 		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
