@@ -932,6 +932,31 @@ func TestContainersAreToldFromTheHostByTheirPIDNamespace(t *testing.T) {
 	assert.Equal(t, "host", n.a.Process(23).Container.ID)
 }
 
+func TestARuntimeThatIsAboutToStartAContainerIsNone(t *testing.T) {
+	settings, err := config.Default().Settings()
+	require.NoError(t, err)
+	settings.Attribute.Orchestrator = attribute.OrchestratorExpected
+	n := newNode(t)
+	n.a, err = attribute.New(settings.Attribute, n.table)
+	require.NoError(t, err)
+	n.table.threads[20] = attribute.Thread{PID: 20, VPID: 1}
+	n.table.cgroups[20] = "/podruntime/runtime" // of the runtime itself, on a node without systemd
+	c := n.a.Process(20).Container
+	assert.False(t, n.a.Unmanaged(c, n.now))
+	assert.False(t, n.a.Unmanaged(c, n.now+61*second))
+	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/default/debug\x00")})
+	assert.False(t, n.a.Unmanaged(c, n.now+61*second))
+	assert.True(t, n.a.Unmanaged(n.a.Process(20).Container, n.now+61*second))
+
+	n.table.threads[30] = attribute.Thread{PID: 30, VPID: 1}
+	n.table.cgroups[30] = "/default/tool" // one that was there before
+	c = n.a.Process(30).Container
+	assert.Equal(t, "tool", c.ID)
+	assert.False(t, n.a.Unmanaged(c, n.now))
+	n.state(decode.State{Kind: decode.KindExec, TID: 30, PID: 30, Cgroups: []byte("=/default/tool\x00")})
+	assert.True(t, n.a.Unmanaged(c, n.now+61*second))
+}
+
 func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')

@@ -176,10 +176,11 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
-	if in.readAll(s.Cgroups); in.container != "" || p.Container.OnHost() && (in.service != "" || p.inside && in.name != "") {
+	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {
 		p.Container = a.container(in.key(p.inside))
 	}
 	if p.inside {
+		p.Container.guessed = false
 		p.Container.Posture.ran(s.UID, s.Capabilities)
 	}
 	if p.Container.since == 0 {
@@ -192,7 +193,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 // and has been known for long enough that its metadata has come.
 func (a *Attributor) Unmanaged(c *Container, now uint64) bool {
 	switch {
-	case c.OnHost() || c.Pod != "" || !a.graceOver(c, now):
+	case c.OnHost() || c.Pod != "" || c.guessed || !a.graceOver(c, now):
 		return false
 	case a.cfg.Orchestrator == OrchestratorAuto:
 		return a.orchestrated != 0
@@ -244,6 +245,9 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	p.Exe, p.inside = exe, inside
 	if id != "" && id != Host && p.Container.OnHost() {
 		p.Container = a.container(id)
+	}
+	if c := p.Container; t.VPID == 1 && c.since == 0 && !isHex(c.ID, 12) {
+		c.guessed = true
 	}
 	if t.PID != tid {
 		a.addThread(t.PID, p)
