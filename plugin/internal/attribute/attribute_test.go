@@ -932,6 +932,22 @@ func TestContainersAreToldFromTheHostByTheirPIDNamespace(t *testing.T) {
 	assert.Equal(t, "host", n.a.Process(23).Container.ID)
 }
 
+func TestTheSandboxOfAPodIsThePods(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a') // the sandbox, started before and told by no event
+	n.exec(10, 'a')
+	n.process(11, 'b')
+	n.exec(11, 'b')
+	n.state(decode.State{Kind: decode.KindAsync, Name: []byte("container"), Data: []byte(`{"container":{"id":"bbbbbbbbbbbb",
+		"pod_sandbox_id":"` + strings.Repeat("a", 64) + `","labels":{"io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.name":"web-0"}}}`)})
+	n.process(12, 'c')
+	n.exec(12, 'c')
+	later := n.now + 61*second
+	assert.False(t, n.a.Unmanaged(n.a.Process(10).Container, later))
+	assert.False(t, n.a.Unmanaged(n.a.Process(11).Container, later))
+	assert.True(t, n.a.Unmanaged(n.a.Process(12).Container, later), "one beside them")
+}
+
 func TestARuntimeThatIsAboutToStartAContainerIsNone(t *testing.T) {
 	settings, err := config.Default().Settings()
 	require.NoError(t, err)

@@ -27,6 +27,7 @@ type Container struct {
 	// PodContainer is its name in the pod.
 	PodContainer string
 
+	sandbox    string // id of the container that holds its pod's namespaces, empty where it is not known or itself
 	told       bool   // its metadata has come
 	guessed    bool   // by the group of a first process that may not have run its program yet: the group may still be its runtime's
 	since      uint64 // ns since the epoch: when it was first seen
@@ -63,6 +64,7 @@ type metadata struct {
 		Privileged bool              `json:"privileged"`
 		Labels     map[string]string `json:"labels"`
 		PodLabels  map[string]string `json:"pod_sandbox_labels"`
+		SandboxID  string            `json:"pod_sandbox_id"` // the full id
 		Mounts     []struct {
 			Source      string `json:"Source"`
 			Destination string `json:"Destination"`
@@ -94,6 +96,9 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	}
 	if namespace, pod := m.Container.Labels["io.kubernetes.pod.namespace"], m.Container.Labels["io.kubernetes.pod.name"]; namespace != "" && pod != "" {
 		c.Pod, c.PodContainer = namespace+"/"+pod, m.Container.Labels["io.kubernetes.container.name"]
+		if c.sandbox = m.Container.SandboxID[:min(len(m.Container.SandboxID), 12)]; c.sandbox == c.ID {
+			c.sandbox = ""
+		}
 	}
 	c.Workload = workload(c, m.Container.Labels, m.Container.PodLabels)
 	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error

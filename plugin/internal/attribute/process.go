@@ -319,6 +319,10 @@ func (a *Attributor) metadata(s *decode.State) {
 	if told.Pod != "" && a.orchestrated == 0 {
 		a.orchestrated = s.TS
 	}
+	if told.sandbox != "" { // which has no metadata of its own where a runtime of pods tells it
+		s := a.container(told.sandbox)
+		s.Pod, s.ownNetwork = told.Pod, told.ownNetwork
+	}
 	*c = *told // processes already point to c
 	if addr.IsValid() {
 		a.addresses.Add(addr, home{container: c, told: true})
