@@ -17,7 +17,7 @@ type Action uint8
 
 const (
 	Other       Action = iota
-	Deploy             // made or changed a pod or what makes pods
+	Deploy             // made or changed a pod or what makes pods, save what a controller of Kubernetes made of another one
 	Exec               // ran a command in a container
 	Copy               // moved files into or out of a container, as kubectl cp does: a tar on standard input or output
 	Attach             // attached to a process of a container
@@ -40,6 +40,7 @@ type Event struct {
 	User      string // who acted; the one that was impersonated where one was
 	Verb      string // of the API, and the resource: "create pods/exec"
 	Action    Action // Other for what was not allowed or has not been answered yet
+	Wrote     bool   // made or changed a secret or config map
 	Namespace string
 	Name      string
 	Container string
@@ -57,6 +58,12 @@ func (e *Event) Target() string {
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// Object names what was acted on among all of the cluster: the resource and namespace/name.
+func (e *Event) Object() string {
+	_, resource, _ := strings.Cut(e.Verb, " ")
+	return resource + " " + e.Namespace + "/" + e.Name
 }
 
 // Errors that Parse wraps.
@@ -152,6 +159,8 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 			e.Action = ReadSecret
 		case "list", "watch":
 			e.Action = ListSecrets
+		case "create", "update", "patch":
+			e.Wrote = true
 		}
 	case "serviceaccounts/token":
 		if d.Verb == "create" {
@@ -159,6 +168,9 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 		}
 	case "pods", "pods/ephemeralcontainers", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs", "replicationcontrollers":
 		if d.Verb == "create" || d.Verb == "update" || d.Verb == "patch" {
+			if d.Verb == "patch" && !changesSpec(d.RequestObject) {
+				break
+			}
 			e.Action = Deploy
 			object := d.ResponseObject // what came of a patch is only there
 			if len(object) == 0 {
@@ -199,11 +211,42 @@ func streamsTar(command []string) bool {
 	return strings.HasSuffix(command[1], "f") && command[2] == "-"
 }
 
+// changesSpec reports whether a patch may change more than labels, annotations and the like. It is an object, or a list of
+// operations (RFC 6902); at level Metadata nobody knows.
+func changesSpec(patch json.RawMessage) bool {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(patch, &object) == nil && len(object) > 0 {
+		_, ok := object["spec"]
+		return ok
+	}
+	var operations []struct {
+		Path string `json:"path"`
+	}
+	if json.Unmarshal(patch, &operations) != nil || len(operations) == 0 {
+		return true
+	}
+	for _, o := range operations {
+		if !strings.HasPrefix(o.Path, "/metadata/") {
+			return true
+		}
+	}
+	return false
+}
+
+// controller reports whether a user is one of the controllers of Kubernetes itself, which make pods of what others deployed. They
+// share one name where the controller manager has no credentials for each.
+func controller(user string) bool {
+	name, ok := strings.CutPrefix(user, "system:serviceaccount:kube-system:")
+	return ok && strings.HasSuffix(name, "-controller") || user == "system:kube-controller-manager"
+}
+
 // object is a pod, or one that makes pods, as deep as they nest them.
 type object struct {
 	Metadata struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
+		Name            string `json:"name"`
+		OwnerReferences []struct {
+			Controller bool `json:"controller"`
+		} `json:"ownerReferences"`
 	} `json:"metadata"`
 	Spec *spec `json:"spec"`
 }
@@ -257,6 +300,12 @@ func (e *Event) deploy(raw json.RawMessage, sensitive []string) {
 	}
 	if e.Name == "" {
 		e.Name = o.Metadata.Name // one that was generated
+	}
+	for _, owner := range o.Metadata.OwnerReferences {
+		if owner.Controller && controller(e.User) {
+			e.Action = Other // it was told of who deployed the owner
+			return
+		}
 	}
 	pod := &o.Spec.podSpec
 	switch {

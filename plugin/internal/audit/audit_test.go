@@ -95,6 +95,46 @@ func TestDeployments(t *testing.T) {
 	})
 }
 
+func TestAPatchIsADeploymentWhereItMayChangeWhatRuns(t *testing.T) {
+	for patch, want := range map[string]audit.Action{
+		`{"spec":{"template":{"spec":{"hostPID":true}}}}`:                                                           audit.Deploy,
+		`{"metadata":{"labels":{"a":"b"}}}`:                                                                         audit.Other,
+		`{"metadata":{"$deleteFromPrimitiveList/finalizers":["batch.kubernetes.io/job-tracking"]}}`:                 audit.Other,
+		`[{"op":"replace","path":"/spec/hostPID","value":true}]`:                                                    audit.Deploy,
+		`[{"op":"add","path":"/metadata/labels/a","value":"b"},{"op":"replace","path":"/spec/replicas","value":3}]`: audit.Deploy,
+		`[{"op":"add","path":"/metadata/annotations/a","value":"b"}]`:                                               audit.Other,
+		`[{"op":"replace","path":"","value":{}}]`:                                                                   audit.Deploy,
+		`null`: audit.Deploy, // unknown
+	} {
+		e := parse(t, event("patch", "/x", `"resource":"daemonsets","namespace":"shop","name":"agent"`, `,"requestObject":`+patch+`,"responseObject":{"spec":{}}`))
+		assert.Equal(t, want, e.Action, patch)
+	}
+}
+
+func TestWhatAControllerMakesOfADeploymentIsTheDeployersDoing(t *testing.T) {
+	const pod = `,"responseObject":{"metadata":{"name":"agent-x7k2p"%s},"spec":{"hostPID":true,"containers":[]}}`
+	const owned = `,"ownerReferences":[{"kind":"DaemonSet","name":"agent","controller":true}]`
+	for _, test := range []struct {
+		name, user, owner string
+		want              audit.Action
+	}{
+		{"a controller's pod", "system:serviceaccount:kube-system:daemon-set-controller", owned, audit.Other},
+		{"a pod of controllers that share a name", "system:kube-controller-manager", owned, audit.Other},
+		{"a controller's name on a pod of its own", "system:serviceaccount:kube-system:daemon-set-controller", "", audit.Deploy},
+		{"an owner that does not control it", "system:serviceaccount:kube-system:job-controller", strings.Replace(owned, "true", "false", 1), audit.Deploy},
+		{"somebody who names an owner", "oidc:mallory@shop.example", owned, audit.Deploy},
+		{"another account of the system's namespace", "system:serviceaccount:kube-system:node-agent", owned, audit.Deploy},
+		{"a controller of somebody else's", "system:serviceaccount:ci:rollout-controller", owned, audit.Deploy},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := event("create", "/x", `"resource":"pods","namespace":"monitoring"`, strings.Replace(pod, "%s", test.owner, 1))
+			e := parse(t, strings.Replace(text, "oidc:alice@shop.example", test.user, 1))
+			assert.Equal(t, test.want, e.Action)
+			assert.Equal(t, "monitoring/agent-x7k2p", e.Target())
+		})
+	}
+}
+
 func TestWhatWasNotDoneIsNoAction(t *testing.T) {
 	secret := `"resource":"secrets","namespace":"shop","name":"tls"`
 	refused := strings.Replace(event("get", "/x", secret, ""), `"code":201`, `"code":403`, 1)
