@@ -38,8 +38,11 @@ func (p *Pipeline) audit(s *decode.State) {
 	p.current.audit, p.current.identity = e, identity
 	account := p.accounts.Account(identity)
 	account.Running()
-	if e.Action == audit.ReadSecret {
-		account.ReadObject(e.Verb+" "+e.Namespace+"/"+e.Name, s.TS)
+	switch {
+	case e.Action == audit.ReadSecret:
+		account.ReadObject(e.Object(), s.TS)
+	case e.Wrote:
+		account.WroteObject(e.Object())
 	}
 	if e.Action.Entry() && !p.entries.add(s.TS, e) {
 		e.Action = audit.Other // the end of what was told when it began
