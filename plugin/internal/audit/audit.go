@@ -145,14 +145,16 @@ func (d *document) answered() bool {
 // tried reports whether the request was to change nothing (dryRun).
 func (d *document) tried() bool {
 	_, query, _ := strings.Cut(d.RequestURI, "?")
-	values, _ := url.ParseQuery(query)
-	return values.Get("dryRun") != ""
+	return readQuery(query).Get("dryRun") != ""
 }
 
 func (e *Event) act(d *document, resource string, sensitive []string) {
 	switch resource {
 	case "pods/exec", "pods/attach", "pods/portforward", "pods/proxy":
-		e.enter(resource, d.RequestURI)
+		_, text, _ := strings.Cut(d.RequestURI, "?")
+		e.enter(resource, readQuery(text))
+	case "nodes/proxy":
+		e.enterByNode(d.RequestURI)
 	case "secrets", "configmaps":
 		switch d.Verb {
 		case "get":
@@ -181,12 +183,35 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 	}
 }
 
-// enter reads what a connection into a pod was for. Its parameters are in the query of the request.
-func (e *Event) enter(resource, uri string) {
-	var query url.Values
-	if _, text, ok := strings.Cut(uri, "?"); ok {
-		query, _ = url.ParseQuery(text) // what could be read of a broken query is all there is
+// enterByNode reads what a request was for that the API server passed on to a kubelet, which enters pods as well:
+// run, exec or attach/NAMESPACE/POD[/UID]/CONTAINER and portForward/NAMESPACE/POD (pkg/kubelet/server/server.go).
+func (e *Event) enterByNode(uri string) {
+	path, text, _ := strings.Cut(uri, "?")
+	_, path, _ = strings.Cut(path, "/proxy/")
+	parts := strings.Split(path, "/")
+	resource, ok := map[string]string{"run": "pods/exec", "exec": "pods/exec", "attach": "pods/attach", "portForward": "pods/portforward"}[parts[0]]
+	if !ok || len(parts) < 3 {
+		return
 	}
+	e.Namespace, e.Name = parts[1], parts[2]
+	query := readQuery(text)
+	if cmd := query["cmd"]; len(cmd) > 0 {
+		query["command"] = cmd // of run
+	}
+	if len(parts) > 3 {
+		query.Set("container", parts[len(parts)-1])
+	}
+	e.enter(resource, query)
+}
+
+// readQuery reads a query. What could be read of a broken one is all there is.
+func readQuery(text string) url.Values {
+	query, _ := url.ParseQuery(text)
+	return query
+}
+
+// enter reads what a connection into a pod was for. Its parameters are in the query of the request.
+func (e *Event) enter(resource string, query url.Values) {
 	e.Container = query.Get("container")
 	switch resource {
 	case "pods/attach":

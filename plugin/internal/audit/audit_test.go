@@ -28,7 +28,10 @@ func parse(t *testing.T, text string) *audit.Event {
 }
 
 func TestActions(t *testing.T) {
-	const pod = `"resource":"pods","namespace":"shop","name":"db-0"`
+	const (
+		pod  = `"resource":"pods","namespace":"shop","name":"db-0"`
+		node = `"resource":"nodes","subresource":"proxy","name":"node-1"`
+	)
 	for _, test := range []struct {
 		name, verb, uri, ref string
 		action               audit.Action
@@ -42,6 +45,11 @@ func TestActions(t *testing.T) {
 		{"attaching", "create", "/x?container=db", pod + `,"subresource":"attach"`, audit.Attach, "shop/db-0/db", ""},
 		{"a forwarded port", "create", "/x", pod + `,"subresource":"portforward"`, audit.PortForward, "shop/db-0", ""},
 		{"the proxy of a pod", "get", "/api/v1/namespaces/shop/pods/db-0/proxy/dump", pod + `,"subresource":"proxy"`, audit.PortForward, "shop/db-0", ""},
+		{"a command through the node's proxy", "create", "/api/v1/nodes/node-1/proxy/run/shop/db-0/db?cmd=cat%20/etc/passwd", node, audit.Exec, "shop/db-0/db", "cat /etc/passwd"},
+		{"kubectl cp through it", "get", "/api/v1/nodes/node-1/proxy/exec/shop/db-0/0b1c/db?command=tar&command=cf&command=-&command=/data", node, audit.Copy, "shop/db-0/db", "tar cf - /data"},
+		{"a port through it", "create", "/api/v1/nodes/node-1/proxy/portForward/shop/db-0", node, audit.PortForward, "shop/db-0", ""},
+		{"figures of a node", "get", "/api/v1/nodes/node-1/proxy/stats/summary", node, audit.Other, "node-1", ""},
+		{"a path that is none", "get", "/api/v1/nodes/node-1/proxy/run", node, audit.Other, "node-1", ""},
 		{"a deployment that is only tried", "create", "/x?dryRun=All", pod, audit.Other, "shop/db-0", ""},
 		{"one secret", "get", "/x", `"resource":"secrets","namespace":"shop","name":"tls"`, audit.ReadSecret, "shop/tls", ""},
 		{"all secrets", "list", "/x", `"resource":"secrets"`, audit.ListSecrets, "", ""},
