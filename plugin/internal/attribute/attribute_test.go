@@ -964,6 +964,12 @@ func TestARuntimeThatIsAboutToStartAContainerIsNone(t *testing.T) {
 	assert.False(t, n.a.Unmanaged(c, n.now+61*second))
 	assert.True(t, n.a.Unmanaged(n.a.Process(20).Container, n.now+61*second))
 
+	// Another one that it sends into the container.
+	n.state(decode.State{Kind: decode.KindClone, TID: 21, PID: 21, PTID: 2, VTID: 7, Cgroups: []byte("=/conmon\x00")})
+	assert.True(t, n.a.Process(21).Container.OnHost())
+	n.state(decode.State{Kind: decode.KindExec, TID: 21, PID: 21, Cgroups: []byte("=/default/debug\x00")})
+	assert.Same(t, n.a.Process(20).Container, n.a.Process(21).Container)
+
 	n.table.threads[30] = attribute.Thread{PID: 30, VPID: 1}
 	n.table.cgroups[30] = "/default/tool" // one that was there before
 	c = n.a.Process(30).Container

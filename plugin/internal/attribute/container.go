@@ -29,7 +29,7 @@ type Container struct {
 
 	sandbox    string // id of the container that holds its pod's namespaces, empty where it is not known or itself
 	told       bool   // its metadata has come
-	guessed    bool   // by the group of a first process that may not have run its program yet: the group may still be its runtime's
+	guessed    bool   // by the group of a process that may not have run its program yet: the group may still be its runtime's
 	since      uint64 // ns since the epoch: when it was first seen
 	serves     bool   // somebody connected to it
 	ownNetwork bool   // has addresses of its own, not the node's

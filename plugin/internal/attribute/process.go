@@ -128,9 +128,12 @@ func (a *Attributor) clone(s *decode.State) *Process {
 		a.addThread(s.TID, p)
 		return p
 	}
-	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, s.VTID != s.TID && s.VTID != 1)) // the first is in its runtime's group
-	p.inside = s.VTID != s.TID
-	if parent, ok := a.threads.Get(s.PTID); ok {
+	parent, ok := a.threads.Get(s.PTID)
+	inside := s.VTID != s.TID
+	// What a runtime sends into a container is in the runtime's own group until it runs a program.
+	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, inside && ok && parent.inside))
+	p.inside = inside
+	if ok {
 		p.Exe, p.holds, p.left = parent.Exe, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
@@ -246,7 +249,7 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	if id != "" && id != Host && p.Container.OnHost() {
 		p.Container = a.container(id)
 	}
-	if c := p.Container; t.VPID == 1 && c.since == 0 && !isHex(c.ID, 12) {
+	if c := p.Container; inside && c.since == 0 && !isHex(c.ID, 12) {
 		c.guessed = true
 	}
 	if t.PID != tid {
