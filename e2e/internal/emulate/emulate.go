@@ -93,11 +93,13 @@ func (t Technique) Scenes() []Scene { return []Scene{t.Twin, t.Adversary} }
 // WriteExpect writes the alerts that must come of techniques as a file that stagectl watch --expect reads.
 func WriteExpect(w io.Writer, techniques []Technique, r Runtime) error {
 	var b strings.Builder
+	notice := strings.ToUpper(ruleset.PriorityNotice.String())
 	b.WriteString("expect:\n")
-	known, sinks := 0, 0
+	known, sinks, steps := 0, 0, 0
 	for _, t := range techniques {
 		for _, s := range t.Scenes() {
 			sinks++
+			steps += len(s.Steps)
 			for _, e := range s.Expect {
 				if e.Container == "" {
 					known++
@@ -114,7 +116,17 @@ func WriteExpect(w io.Writer, techniques []Technique, r Runtime) error {
   - rule: %s
     priority: %s
     count: {min: %d, max: %d}
-`, sensitive, strings.ToUpper(ruleset.PriorityNotice.String()), known, known+sinks)
+`, sensitive, notice, known, known+sinks)
+	if r.Audited() {
+		fmt.Fprintf(&b, `  # Where Falco reads the audit log, too: who deploys the sinks, and runs the scripts.
+  - rule: %s
+    priority: %s
+    count: {min: 0, max: %d}
+  - rule: %s
+    priority: %s
+    count: {min: 0, max: %d}
+`, sensitivePod, notice, sinks, entered, notice, steps)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

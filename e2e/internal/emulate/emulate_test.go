@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,60 @@ func TestWhatMustComeIsWhatTheRulesSay(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWhatTheAuditLogTellsMayComeWhereThereIsOne(t *testing.T) {
+	set, err := ruleset.Load("../../../macros", "../../../rules")
+	require.NoError(t, err)
+	for _, name := range []string{sensitivePod, entered} {
+		r, ok := set.Rule(name)
+		require.True(t, ok, name)
+		assert.Equal(t, ruleset.PriorityNotice, r.Priority)
+	}
+	stream, err := Find(Catalogue(Options{}), []string{"stream"})
+	require.NoError(t, err)
+	for name, want := range map[string]bool{Kubectl: true, Podman: false, Process: false} {
+		var b bytes.Buffer
+		require.NoError(t, WriteExpect(&b, stream, Open(name, Config{Namespace: "n"})))
+		assert.Equal(t, want, strings.Contains(b.String(), "rule: "+sensitivePod+"\n    priority: NOTICE\n    count: {min: 0, max: 2}\n"), name)
+		assert.Equal(t, want, strings.Contains(b.String(), "rule: "+entered+"\n    priority: NOTICE\n    count: {min: 0, max: 4}\n"), name)
+	}
+}
+
+// A runtime of pods ends a command when the last of its standard output is closed.
+func TestWhatGoesOnInTheBackgroundHoldsNoStep(t *testing.T) {
+	steps := 0
+	for _, technique := range Catalogue(Options{Interval: time.Second}) {
+		for _, s := range technique.Scenes() {
+			for _, step := range s.Steps {
+				if !strings.HasSuffix(step.Script, "&") {
+					continue
+				}
+				steps++
+				dir := t.TempDir()
+				script := strings.NewReplacer("/srv/", dir+"/", "/var/tmp/", dir+"/").Replace(step.Script)
+				cmd := exec.Command("sh", "-c", "receive() { sleep 60; }\nserve() { sleep 60; }\n"+script)
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+				out, err := cmd.StdoutPipe()
+				require.NoError(t, err)
+				require.NoError(t, cmd.Start())
+				closed := make(chan error, 1)
+				go func() {
+					_, err := io.Copy(io.Discard, out)
+					closed <- err
+				}()
+				select {
+				case err := <-closed:
+					assert.NoError(t, err)
+				case <-time.After(10 * time.Second):
+					assert.Fail(t, "still open", "%s: %s", s.Name, step.Script)
+				}
+				require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL))
+				require.NoError(t, cmd.Wait())
+			}
+		}
+	}
+	assert.NotZero(t, steps)
 }
 
 func TestScenesAreWhole(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -16,6 +15,8 @@ type Runtime interface {
 	Plan(s Scene, run string) Plan
 	// Workload is what the alerts of a container name as its baseline.workload; empty where that is not known before.
 	Workload(s Scene, container string) string
+	// Audited tells whether it acts through an API server, whose audit log may be Falco's other source.
+	Audited() bool
 }
 
 // Config says where containers run.
@@ -80,6 +81,8 @@ type engine struct {
 func (e engine) Workload(s Scene, container string) string {
 	return e.cfg.Namespace + "/" + s.Name + "/" + container
 }
+
+func (engine) Audited() bool { return false }
 
 // Plan starts the sink without a network and the others in the sink's. Falco knows containers with these labels as those of a pod.
 func (e engine) Plan(s Scene, run string) Plan {
@@ -169,6 +172,8 @@ func (k kubectl) Workload(s Scene, container string) string {
 	return k.namespace(s) + "/" + s.Name + "/" + container
 }
 
+func (kubectl) Audited() bool { return true }
+
 // namespace is one for each scene: deleting it deletes all.
 func (k kubectl) namespace(s Scene) string { return k.cfg.Namespace + "-" + s.Name }
 
@@ -214,7 +219,7 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 		dir := "/var/tmp/stagectl-" + run + "-" + s.Name
 		volumes = append(volumes, object{"name": "host", "hostPath": object{"path": dir, "type": "DirectoryOrCreate"}})
 	}
-	label := object{"app.kubernetes.io/managed-by": "stagectl", "stagectl/run": run}
+	label := object{managed: program, "stagectl/run": run}
 	manifest, err := json.MarshalIndent(object{"apiVersion": "v1", "kind": "List", "items": []object{
 		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": namespace, "labels": label}},
 		{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": pod, "namespace": namespace, "labels": label}, "spec": object{
@@ -226,6 +231,11 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 		panic(err) // strings, numbers and lists of them
 	}
 	p := Plan{
+		Fetch: []Command{{
+			Does: "wait until the namespace of an earlier run is gone",
+			Argv: k.command("wait", "namespace", "--for", "delete", "--timeout", "1m",
+				"--selector", managed+"="+program, "--field-selector", "metadata.name="+namespace),
+		}},
 		SetUp: []Command{{Does: "make a namespace and a pod", Argv: k.command("create", "--filename", "-"), Stdin: string(manifest)}},
 		Act: []Command{{
 			Does: "wait for the pod",
@@ -244,12 +254,20 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 		})
 	}
 	if onHost { // the node keeps the directory when the pod goes, so what is in it goes first
-		script := `get=$1; shift; $get >/dev/null 2>&1 || exit 0; exec "$@"`
-		get := strings.Join(k.command("get", "--namespace", namespace, "pod/"+pod), " ")
-		empty := k.command("exec", "--namespace", namespace, pod, "--container", s.Containers[0].Name, "--", "sh", "-c", "rm -rf "+hostDir+"/*")
+		container := s.Containers[0].Name
+		started := Command{Argv: k.command("get", "--namespace", namespace, "pod/"+pod, "--ignore-not-found", "--output",
+			`jsonpath={.status.containerStatuses[?(@.name=="`+container+`")].state.running.startedAt}`)}
+		empty := k.command("exec", "--namespace", namespace, pod, "--container", container, "--", "sh", "-c", "rm -rf "+hostDir+"/*")
 		p.Clear = append([]Command{{
-			Does: "empty the directory on the node", Argv: append([]string{"sh", "-c", script, "sh", get}, empty...),
+			Does: "empty the directory on the node, which stays",
+			Argv: append([]string{"sh", "-c", `[ -n "$(` + started.String() + `)" ] || exit 0; exec "$@"`, "sh"}, empty...),
 		}}, p.Clear...)
 	}
 	return p
 }
+
+// The label of what is made in a cluster.
+const (
+	managed = "app.kubernetes.io/managed-by"
+	program = "stagectl"
+)

@@ -135,3 +135,7 @@ func complete(script string) string {
 	}
 	return b.String() + script
 }
+
+// background is a script that goes on when the step has ended. The subshell is for dash: it keeps the standard output that it redirects
+// for a function open for as long as that runs, and a runtime of pods waits for the end of that.
+func background(script string) string { return "(" + script + ") >/dev/null 2>&1 </dev/null &" }

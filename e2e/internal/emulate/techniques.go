@@ -20,6 +20,8 @@ const (
 	sensitive       = "Sensitive Container"
 	hostStaged      = "Host Data Staged in Sensitive Container"
 	sensitiveEgress = "Egress of Staged Data from Sensitive Container"
+	sensitivePod    = "Sensitive Pod Deployed"
+	entered         = "Container Entered Through the API Server"
 )
 
 // Pieces of slow-pieces, and what the rules on egress need in the plugin's default window.
@@ -149,7 +151,7 @@ func Catalogue(opts Options) []Technique {
 				Steps: []Step{
 					{"shop", "make up data", "make_data /srv/customers 12"},
 					{"shop", "drop an archive of it", "mkdir -p /srv/www; tar czf /srv/www/logo.png -C /srv customers"},
-					{"shop", "serve it", "serve " + first + " " + workPort + " /srv/www/logo.png >/dev/null 2>&1 </dev/null &"},
+					{"shop", "serve it", background("serve " + first + " " + workPort + " /srv/www/logo.png")},
 					{sinkName, "fetch it from outside", "fetch " + outside + " " + first + " " + workPort + " /logo.png"},
 				},
 				Expect: []Expected{{Rule: egress, Priority: ruleset.PriorityWarning, Container: "shop"}},
@@ -158,7 +160,7 @@ func Catalogue(opts Options) []Technique {
 				Name: "public-files", Does: "a web server that answers the public with its own files", Containers: []Container{{Name: "site"}},
 				Steps: []Step{
 					{"site", "make up a site", "make_data /srv/www 8"},
-					{"site", "serve it", "serve " + first + " " + workPort + " /srv/www/part-3.csv >/dev/null 2>&1 </dev/null &"},
+					{"site", "serve it", background("serve " + first + " " + workPort + " /srv/www/part-3.csv")},
 					{sinkName, "fetch a file from outside", "fetch " + outside + " " + first + " " + workPort + " /part-3.csv"},
 				},
 			},
@@ -223,7 +225,7 @@ done`, numPieces, pieceBytes, toOutside, pause)},
 
 // fanIn are the steps in which three containers send their data to a fourth, which keeps it in dir/in.
 func fanIn(to, dir string) []Step {
-	steps := []Step{{to, "wait for data", "receive " + first + " " + workPort + " 3 " + dir + "/in >/dev/null 2>&1 </dev/null &"}}
+	steps := []Step{{to, "wait for data", background("receive " + first + " " + workPort + " 3 " + dir + "/in")}}
 	for i, from := range []struct{ name, addr string }{{"api", sender1}, {"db", sender2}, {"cache", sender3}} {
 		steps = append(steps, Step{
 			from.name, "send data",

@@ -960,6 +960,73 @@ func TestTheContainerPluginsFieldIsTheLastResort(t *testing.T) {
 	assert.Equal(t, "0123456789ab", n.write(10, 7, 1, "").Container.ID)
 }
 
+func TestContainersAreToldFromTheHostByTheirPIDNamespace(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.table.cgroups[10] = "/user.slice/user-0.slice/session-1.scope"
+	n.table.threads[10] = attribute.Thread{PID: 10, VPID: 10}
+	// A runtime makes a process with a PID namespace, moves it into the container's group and runs the program.
+	n.state(decode.State{Kind: decode.KindClone, TID: 20, PID: 20, PTID: 10, VTID: 1, Cgroups: []byte("=/openrc\x00")})
+	assert.Equal(t, "host", n.a.Process(20).Container.ID)
+	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "debug", n.a.Process(20).Container.ID)
+	n.state(decode.State{Kind: decode.KindClone, TID: 21, PID: 21, PTID: 20, VTID: 2, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "debug", n.a.Process(21).Container.ID)
+	n.table.threads[22] = attribute.Thread{PID: 22, VPID: 3} // it was there before
+	n.table.cgroups[22] = "/default/debug"
+	assert.Equal(t, "debug", n.a.Process(22).Container.ID)
+	// What the runtime runs in its own group, outside, is the host's.
+	n.state(decode.State{Kind: decode.KindClone, TID: 23, PID: 23, PTID: 10, VTID: 23, Cgroups: []byte("=/default/debug\x00")})
+	assert.Equal(t, "host", n.a.Process(23).Container.ID)
+}
+
+func TestTheSandboxOfAPodIsThePods(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a') // the sandbox, started before and told by no event
+	n.exec(10, 'a')
+	n.process(11, 'b')
+	n.exec(11, 'b')
+	n.state(decode.State{Kind: decode.KindAsync, Name: []byte("container"), Data: []byte(`{"container":{"id":"bbbbbbbbbbbb",
+		"pod_sandbox_id":"` + strings.Repeat("a", 64) + `","labels":{"io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.name":"web-0"}}}`)})
+	n.process(12, 'c')
+	n.exec(12, 'c')
+	later := n.now + 61*second
+	assert.False(t, n.a.Unmanaged(n.a.Process(10).Container, later))
+	assert.False(t, n.a.Unmanaged(n.a.Process(11).Container, later))
+	assert.True(t, n.a.Unmanaged(n.a.Process(12).Container, later), "one beside them")
+}
+
+func TestARuntimeThatIsAboutToStartAContainerIsNone(t *testing.T) {
+	settings, err := config.Default().Settings()
+	require.NoError(t, err)
+	settings.Attribute.Orchestrator = attribute.OrchestratorExpected
+	n := newNode(t)
+	n.a, err = attribute.New(settings.Attribute, n.table)
+	require.NoError(t, err)
+	n.table.threads[20] = attribute.Thread{PID: 20, VPID: 1}
+	n.table.cgroups[20] = "/podruntime/runtime" // of the runtime itself, on a node without systemd
+	c := n.a.Process(20).Container
+	assert.False(t, n.a.Unmanaged(c, n.now))
+	assert.False(t, n.a.Unmanaged(c, n.now+61*second))
+	n.state(decode.State{Kind: decode.KindExec, TID: 20, PID: 20, Cgroups: []byte("=/default/debug\x00")})
+	assert.False(t, n.a.Unmanaged(c, n.now+61*second))
+	assert.True(t, n.a.Unmanaged(n.a.Process(20).Container, n.now+61*second))
+
+	// Another one that it sends into the container.
+	n.state(decode.State{Kind: decode.KindClone, TID: 21, PID: 21, PTID: 2, VTID: 7, Cgroups: []byte("=/conmon\x00")})
+	assert.True(t, n.a.Process(21).Container.OnHost())
+	n.state(decode.State{Kind: decode.KindExec, TID: 21, PID: 21, Cgroups: []byte("=/default/debug\x00")})
+	assert.Same(t, n.a.Process(20).Container, n.a.Process(21).Container)
+
+	n.table.threads[30] = attribute.Thread{PID: 30, VPID: 1}
+	n.table.cgroups[30] = "/default/tool" // one that was there before
+	c = n.a.Process(30).Container
+	assert.Equal(t, "tool", c.ID)
+	assert.False(t, n.a.Unmanaged(c, n.now))
+	n.state(decode.State{Kind: decode.KindExec, TID: 30, PID: 30, Cgroups: []byte("=/default/tool\x00")})
+	assert.True(t, n.a.Unmanaged(c, n.now+61*second))
+}
+
 func TestServicesOfTheHostHandNothingToEachOther(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')

@@ -50,7 +50,30 @@ func TestTheHostIsSplitIntoServices(t *testing.T) {
 	} {
 		var in groups
 		in.readAll([]byte(cgroups))
-		assert.Equal(t, want, in.key(), cgroups)
+		assert.Equal(t, want, in.key(false), cgroups)
+	}
+}
+
+func TestAProcessWithPIDsOfItsOwnIsInTheContainerThatItsControlGroupIsNamedAfter(t *testing.T) {
+	id := strings.Repeat("ab", 32)
+	for cgroups, want := range map[string]string{
+		"=/default/debug\x00":                           "debug", // ctr run
+		"cpuset=/\x00cpu=/moby/tool.1\x00":              "tool.1",
+		"=/k8s.io/a-name-of-more-than-12\x00":           "a-name-of-mo",
+		"=/default/ababababababcd\x00":                  "default.ababababababcd.",
+		"=/debug\x00":                                   "debug", // runc run
+		"=/default/" + id + "\x00":                      "abababababab",
+		"cpu=/other\x00memory=/docker/" + id + "\x00":   "abababababab",
+		"=/default/host\x00":                            "default.host.", // not the host
+		"=/host/host\x00":                               "host.host.",
+		"=/default/abababababab\x00":                    "default.abababababab.", // nor another container
+		"=/system.slice/sandbox.service\x00":            "host/sandbox.service",
+		"=/user.slice/user-0.slice/session-1.scope\x00": "host",
+		"=/\x00": "host",
+	} {
+		var in groups
+		in.readAll([]byte(cgroups))
+		assert.Equal(t, want, in.key(true), cgroups)
 	}
 }
 

@@ -27,7 +27,9 @@ type Container struct {
 	// PodContainer is its name in the pod.
 	PodContainer string
 
+	sandbox    string // id of the container that holds its pod's namespaces, empty where it is not known or itself
 	told       bool   // its metadata has come
+	guessed    bool   // by the group of a process that may not have run its program yet: the group may still be its runtime's
 	since      uint64 // ns since the epoch: when it was first seen
 	serves     bool   // somebody connected to it
 	ownNetwork bool   // has addresses of its own, not the node's
@@ -62,6 +64,7 @@ type metadata struct {
 		Privileged bool              `json:"privileged"`
 		Labels     map[string]string `json:"labels"`
 		PodLabels  map[string]string `json:"pod_sandbox_labels"`
+		SandboxID  string            `json:"pod_sandbox_id"` // the full id
 		Mounts     []struct {
 			Source      string `json:"Source"`
 			Destination string `json:"Destination"`
@@ -93,6 +96,9 @@ func parseMetadata(payload []byte) (*Container, netip.Addr, error) {
 	}
 	if namespace, pod := m.Container.Labels["io.kubernetes.pod.namespace"], m.Container.Labels["io.kubernetes.pod.name"]; namespace != "" && pod != "" {
 		c.Pod, c.PodContainer = namespace+"/"+pod, m.Container.Labels["io.kubernetes.container.name"]
+		if c.sandbox = m.Container.SandboxID[:min(len(m.Container.SandboxID), 12)]; c.sandbox == c.ID {
+			c.sandbox = ""
+		}
 	}
 	c.Workload = workload(c, m.Container.Labels, m.Container.PodLabels)
 	addr, _ := netip.ParseAddr(m.Container.IP) // no address is no error
@@ -206,8 +212,25 @@ func serviceUnit(path string) string {
 	return ""
 }
 
+// groupName is the last name of a control group that lies in none of systemd's units: what containerd's own client and runc name a
+// container, which is free to choose (/NAMESPACE/NAME and /NAME). Of a long name the first 12 bytes count, as for the container
+// plugin. It is never taken for the host or for another container's id.
+func groupName(path string) string {
+	name := ""
+	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if strings.HasSuffix(segment, ".slice") || strings.HasSuffix(segment, ".scope") || strings.HasSuffix(segment, ".service") {
+			return ""
+		}
+		name = segment
+	}
+	if name = name[:min(len(name), 12)]; name == Host || isHex(name, 12) {
+		return strings.ReplaceAll(strings.TrimLeft(path, "/"), "/", ".") + "."
+	}
+	return name
+}
+
 // groups is what the control groups of a thread say about where it belongs.
-type groups struct{ container, service string }
+type groups struct{ container, service, name string }
 
 func (g *groups) read(path string) {
 	if g.container == "" {
@@ -216,7 +239,13 @@ func (g *groups) read(path string) {
 	if g.service == "" {
 		g.service = serviceUnit(path)
 	}
+	if g.name == "" {
+		g.name = groupName(path)
+	}
 }
+
+// none reports whether the groups told nothing yet of where a thread belongs.
+func (g *groups) none() bool { return g.container == "" && g.service == "" }
 
 // readAll takes the cgroups parameter of an event: "subsystem=path", each ended by a NUL.
 func (g *groups) readAll(cgroups []byte) {
@@ -227,11 +256,13 @@ func (g *groups) readAll(cgroups []byte) {
 	}
 }
 
-// key is what a container is kept under.
-func (g *groups) key() string {
+// key is what a container is kept under. A group of any name makes a container of a process that is in a PID namespace of its own.
+func (g *groups) key(inside bool) string {
 	switch {
 	case g.container != "":
 		return g.container
+	case inside && g.name != "":
+		return g.name
 	case g.service != "":
 		return Host + "/" + g.service
 	default:

@@ -130,15 +130,18 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	if s.PID != s.TID { // a thread
 		p, ok := a.threads.Get(s.PID)
 		if !ok {
-			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+			p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, false))
 			a.addThread(s.PID, p)
 		}
 		a.addThread(s.TID, p)
 		return p
 	}
-	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
-	p.inside = s.VTID != s.TID
-	if parent, ok := a.threads.Get(s.PTID); ok {
+	parent, ok := a.threads.Get(s.PTID)
+	inside := s.VTID != s.TID
+	// What a runtime sends into a container is in the runtime's own group until it runs a program.
+	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, inside && ok && parent.inside))
+	p.inside = inside
+	if ok {
 		p.Exe, p.run, p.holds, p.left = parent.Exe, parent.run, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
@@ -177,7 +180,7 @@ func inherit(p *Process) map[int32]*Resource {
 func (a *Attributor) exec(s *decode.State) *Process {
 	p := a.Process(s.TID)
 	if p == nil {
-		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups))
+		p = a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, false))
 		a.addThread(s.TID, p)
 	}
 	a.runs++
@@ -185,10 +188,11 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
-	if in.readAll(s.Cgroups); in.container != "" || in.service != "" && p.Container.OnHost() {
-		p.Container = a.container(in.key())
+	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {
+		p.Container = a.container(in.key(p.inside))
 	}
 	if p.inside {
+		p.Container.guessed = false
 		p.Container.Posture.ran(s.UID, s.Capabilities)
 	}
 	if p.Container.since == 0 {
@@ -201,7 +205,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 // and has been known for long enough that its metadata has come.
 func (a *Attributor) Unmanaged(c *Container, now uint64) bool {
 	switch {
-	case c.OnHost() || c.Pod != "" || !a.graceOver(c, now):
+	case c.OnHost() || c.Pod != "" || c.guessed || !a.graceOver(c, now):
 		return false
 	case a.cfg.Orchestrator == OrchestratorAuto:
 		return a.orchestrated != 0
@@ -248,11 +252,14 @@ func (a *Attributor) lookUp(tid int64) *Process {
 			return p
 		}
 	}
-	exe, id := strings.Clone(t.Exe), strings.Clone(t.ContainerID) // the table's strings do not last
-	p := a.newProcess(t.PID, a.containerOf(tid, nil))
-	p.Exe, p.inside = exe, t.VPID != t.PID
+	exe, id, inside := strings.Clone(t.Exe), strings.Clone(t.ContainerID), t.VPID != t.PID
+	p := a.newProcess(t.PID, a.containerOf(tid, nil, inside))
+	p.Exe, p.inside = exe, inside
 	if id != "" && id != Host && p.Container.OnHost() {
 		p.Container = a.container(id)
+	}
+	if c := p.Container; inside && c.since == 0 && !isHex(c.ID, 12) {
+		c.guessed = true
 	}
 	if t.PID != tid {
 		a.addThread(t.PID, p)
@@ -260,19 +267,20 @@ func (a *Attributor) lookUp(tid int64) *Process {
 	return p
 }
 
-// containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none.
-func (a *Attributor) containerOf(tid int64, cgroups []byte) *Container {
+// containerOf finds a thread's container from the cgroups of its event, or from the engine where the event has none. inside tells
+// whether it is in a PID namespace of its own.
+func (a *Attributor) containerOf(tid int64, cgroups []byte, inside bool) *Container {
 	var in groups
-	if in.readAll(cgroups); in == (groups{}) {
+	if in.readAll(cgroups); in.none() {
 		for i := 0; in.container == ""; i++ {
 			path, ok := a.table.Cgroup(tid, i)
 			if !ok {
 				break
 			}
-			in.read(path)
+			in.read(strings.Clone(path))
 		}
 	}
-	return a.container(in.key())
+	return a.container(in.key(inside))
 }
 
 // Identity returns the pseudo-container that a user of the orchestrator acts as; of all of them together where the name is
@@ -322,6 +330,10 @@ func (a *Attributor) metadata(s *decode.State) {
 	told.Posture.Mounted(told.Mounts, a.cfg.Paths.Sensitive)
 	if told.Pod != "" && a.orchestrated == 0 {
 		a.orchestrated = s.TS
+	}
+	if told.sandbox != "" { // which has no metadata of its own where a runtime of pods tells it
+		s := a.container(told.sandbox)
+		s.Pod, s.ownNetwork = told.Pod, told.ownNetwork
 	}
 	*c = *told // processes already point to c
 	if addr.IsValid() {

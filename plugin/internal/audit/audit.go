@@ -17,7 +17,7 @@ type Action uint8
 
 const (
 	Other       Action = iota
-	Deploy             // made or changed a pod or what makes pods
+	Deploy             // made or changed a pod or what makes pods, save what a controller of Kubernetes made of another one
 	Exec               // ran a command in a container
 	Copy               // moved files into or out of a container, as kubectl cp does: a tar on standard input or output
 	Attach             // attached to a process of a container
@@ -36,9 +36,11 @@ func (a Action) Entry() bool { return a == Exec || a == Copy || a == Attach || a
 
 // Event is one audit event. Strings are its own.
 type Event struct {
+	ID        string // of the request: its stages have the same
 	User      string // who acted; the one that was impersonated where one was
 	Verb      string // of the API, and the resource: "create pods/exec"
 	Action    Action // Other for what was not allowed or has not been answered yet
+	Wrote     bool   // made or changed a secret or config map
 	Namespace string
 	Name      string
 	Container string
@@ -58,6 +60,12 @@ func (e *Event) Target() string {
 	return strings.Join(parts, "/")
 }
 
+// Object names what was acted on among all of the cluster: the resource and namespace/name.
+func (e *Event) Object() string {
+	_, resource, _ := strings.Cut(e.Verb, " ")
+	return resource + " " + e.Namespace + "/" + e.Name
+}
+
 // Errors that Parse wraps.
 var (
 	ErrMalformed = errors.New("not an audit event")
@@ -74,6 +82,7 @@ type user struct {
 type document struct {
 	Kind        string `json:"kind"`
 	APIVersion  string `json:"apiVersion"`
+	AuditID     string `json:"auditID"`
 	Stage       string `json:"stage"`
 	RequestURI  string `json:"requestURI"`
 	Verb        string `json:"verb"`
@@ -104,7 +113,7 @@ func Parse(data []byte, sensitive []string) (*Event, error) {
 	case d.Kind != "Event" && d.Kind != "" || d.User.Username == "":
 		return nil, fmt.Errorf("parse audit event: %w: kind %q, user %q", ErrMalformed, d.Kind, d.User.Username)
 	}
-	e := &Event{User: d.User.Username, Verb: d.Verb}
+	e := &Event{ID: d.AuditID, User: d.User.Username, Verb: d.Verb}
 	if d.Impersonate != nil && d.Impersonate.Username != "" {
 		e.User = d.Impersonate.Username
 	}
@@ -136,20 +145,24 @@ func (d *document) answered() bool {
 // tried reports whether the request was to change nothing (dryRun).
 func (d *document) tried() bool {
 	_, query, _ := strings.Cut(d.RequestURI, "?")
-	values, _ := url.ParseQuery(query)
-	return values.Get("dryRun") != ""
+	return readQuery(query).Get("dryRun") != ""
 }
 
 func (e *Event) act(d *document, resource string, sensitive []string) {
 	switch resource {
 	case "pods/exec", "pods/attach", "pods/portforward", "pods/proxy":
-		e.enter(resource, d.RequestURI)
+		_, text, _ := strings.Cut(d.RequestURI, "?")
+		e.enter(resource, readQuery(text))
+	case "nodes/proxy":
+		e.enterByNode(d.RequestURI)
 	case "secrets", "configmaps":
 		switch d.Verb {
 		case "get":
 			e.Action = ReadSecret
 		case "list", "watch":
 			e.Action = ListSecrets
+		case "create", "update", "patch":
+			e.Wrote = true
 		}
 	case "serviceaccounts/token":
 		if d.Verb == "create" {
@@ -157,6 +170,9 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 		}
 	case "pods", "pods/ephemeralcontainers", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs", "replicationcontrollers":
 		if d.Verb == "create" || d.Verb == "update" || d.Verb == "patch" {
+			if d.Verb == "patch" && !changesSpec(d.RequestObject) {
+				break
+			}
 			e.Action = Deploy
 			object := d.ResponseObject // what came of a patch is only there
 			if len(object) == 0 {
@@ -167,12 +183,35 @@ func (e *Event) act(d *document, resource string, sensitive []string) {
 	}
 }
 
-// enter reads what a connection into a pod was for. Its parameters are in the query of the request.
-func (e *Event) enter(resource, uri string) {
-	var query url.Values
-	if _, text, ok := strings.Cut(uri, "?"); ok {
-		query, _ = url.ParseQuery(text) // what could be read of a broken query is all there is
+// enterByNode reads what a request was for that the API server passed on to a kubelet, which enters pods as well:
+// run, exec or attach/NAMESPACE/POD[/UID]/CONTAINER and portForward/NAMESPACE/POD (pkg/kubelet/server/server.go).
+func (e *Event) enterByNode(uri string) {
+	path, text, _ := strings.Cut(uri, "?")
+	_, path, _ = strings.Cut(path, "/proxy/")
+	parts := strings.Split(path, "/")
+	resource, ok := map[string]string{"run": "pods/exec", "exec": "pods/exec", "attach": "pods/attach", "portForward": "pods/portforward"}[parts[0]]
+	if !ok || len(parts) < 3 {
+		return
 	}
+	e.Namespace, e.Name = parts[1], parts[2]
+	query := readQuery(text)
+	if cmd := query["cmd"]; len(cmd) > 0 {
+		query["command"] = cmd // of run
+	}
+	if len(parts) > 3 {
+		query.Set("container", parts[len(parts)-1])
+	}
+	e.enter(resource, query)
+}
+
+// readQuery reads a query. What could be read of a broken one is all there is.
+func readQuery(text string) url.Values {
+	query, _ := url.ParseQuery(text)
+	return query
+}
+
+// enter reads what a connection into a pod was for. Its parameters are in the query of the request.
+func (e *Event) enter(resource string, query url.Values) {
 	e.Container = query.Get("container")
 	switch resource {
 	case "pods/attach":
@@ -197,11 +236,42 @@ func streamsTar(command []string) bool {
 	return strings.HasSuffix(command[1], "f") && command[2] == "-"
 }
 
+// changesSpec reports whether a patch may change more than labels, annotations and the like. It is an object, or a list of
+// operations (RFC 6902); at level Metadata nobody knows.
+func changesSpec(patch json.RawMessage) bool {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(patch, &object) == nil && len(object) > 0 {
+		_, ok := object["spec"]
+		return ok
+	}
+	var operations []struct {
+		Path string `json:"path"`
+	}
+	if json.Unmarshal(patch, &operations) != nil || len(operations) == 0 {
+		return true
+	}
+	for _, o := range operations {
+		if !strings.HasPrefix(o.Path, "/metadata/") {
+			return true
+		}
+	}
+	return false
+}
+
+// controller reports whether a user is one of the controllers of Kubernetes itself, which make pods of what others deployed. They
+// share one name where the controller manager has no credentials for each.
+func controller(user string) bool {
+	name, ok := strings.CutPrefix(user, "system:serviceaccount:kube-system:")
+	return ok && strings.HasSuffix(name, "-controller") || user == "system:kube-controller-manager"
+}
+
 // object is a pod, or one that makes pods, as deep as they nest them.
 type object struct {
 	Metadata struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
+		Name            string `json:"name"`
+		OwnerReferences []struct {
+			Controller bool `json:"controller"`
+		} `json:"ownerReferences"`
 	} `json:"metadata"`
 	Spec *spec `json:"spec"`
 }
@@ -255,6 +325,12 @@ func (e *Event) deploy(raw json.RawMessage, sensitive []string) {
 	}
 	if e.Name == "" {
 		e.Name = o.Metadata.Name // one that was generated
+	}
+	for _, owner := range o.Metadata.OwnerReferences {
+		if owner.Controller && controller(e.User) {
+			e.Action = Other // it was told of who deployed the owner
+			return
+		}
 	}
 	pod := &o.Spec.podSpec
 	switch {

@@ -28,7 +28,10 @@ func parse(t *testing.T, text string) *audit.Event {
 }
 
 func TestActions(t *testing.T) {
-	const pod = `"resource":"pods","namespace":"shop","name":"db-0"`
+	const (
+		pod  = `"resource":"pods","namespace":"shop","name":"db-0"`
+		node = `"resource":"nodes","subresource":"proxy","name":"node-1"`
+	)
 	for _, test := range []struct {
 		name, verb, uri, ref string
 		action               audit.Action
@@ -42,6 +45,11 @@ func TestActions(t *testing.T) {
 		{"attaching", "create", "/x?container=db", pod + `,"subresource":"attach"`, audit.Attach, "shop/db-0/db", ""},
 		{"a forwarded port", "create", "/x", pod + `,"subresource":"portforward"`, audit.PortForward, "shop/db-0", ""},
 		{"the proxy of a pod", "get", "/api/v1/namespaces/shop/pods/db-0/proxy/dump", pod + `,"subresource":"proxy"`, audit.PortForward, "shop/db-0", ""},
+		{"a command through the node's proxy", "create", "/api/v1/nodes/node-1/proxy/run/shop/db-0/db?cmd=cat%20/etc/passwd", node, audit.Exec, "shop/db-0/db", "cat /etc/passwd"},
+		{"kubectl cp through it", "get", "/api/v1/nodes/node-1/proxy/exec/shop/db-0/0b1c/db?command=tar&command=cf&command=-&command=/data", node, audit.Copy, "shop/db-0/db", "tar cf - /data"},
+		{"a port through it", "create", "/api/v1/nodes/node-1/proxy/portForward/shop/db-0", node, audit.PortForward, "shop/db-0", ""},
+		{"figures of a node", "get", "/api/v1/nodes/node-1/proxy/stats/summary", node, audit.Other, "node-1", ""},
+		{"a path that is none", "get", "/api/v1/nodes/node-1/proxy/run", node, audit.Other, "node-1", ""},
 		{"a deployment that is only tried", "create", "/x?dryRun=All", pod, audit.Other, "shop/db-0", ""},
 		{"one secret", "get", "/x", `"resource":"secrets","namespace":"shop","name":"tls"`, audit.ReadSecret, "shop/tls", ""},
 		{"all secrets", "list", "/x", `"resource":"secrets"`, audit.ListSecrets, "", ""},
@@ -93,6 +101,46 @@ func TestDeployments(t *testing.T) {
 		assert.Equal(t, audit.Deploy, e.Action)
 		assert.False(t, e.Posture.Sensitive())
 	})
+}
+
+func TestAPatchIsADeploymentWhereItMayChangeWhatRuns(t *testing.T) {
+	for patch, want := range map[string]audit.Action{
+		`{"spec":{"template":{"spec":{"hostPID":true}}}}`:                                                           audit.Deploy,
+		`{"metadata":{"labels":{"a":"b"}}}`:                                                                         audit.Other,
+		`{"metadata":{"$deleteFromPrimitiveList/finalizers":["batch.kubernetes.io/job-tracking"]}}`:                 audit.Other,
+		`[{"op":"replace","path":"/spec/hostPID","value":true}]`:                                                    audit.Deploy,
+		`[{"op":"add","path":"/metadata/labels/a","value":"b"},{"op":"replace","path":"/spec/replicas","value":3}]`: audit.Deploy,
+		`[{"op":"add","path":"/metadata/annotations/a","value":"b"}]`:                                               audit.Other,
+		`[{"op":"replace","path":"","value":{}}]`:                                                                   audit.Deploy,
+		`null`: audit.Deploy, // unknown
+	} {
+		e := parse(t, event("patch", "/x", `"resource":"daemonsets","namespace":"shop","name":"agent"`, `,"requestObject":`+patch+`,"responseObject":{"spec":{}}`))
+		assert.Equal(t, want, e.Action, patch)
+	}
+}
+
+func TestWhatAControllerMakesOfADeploymentIsTheDeployersDoing(t *testing.T) {
+	const pod = `,"responseObject":{"metadata":{"name":"agent-x7k2p"%s},"spec":{"hostPID":true,"containers":[]}}`
+	const owned = `,"ownerReferences":[{"kind":"DaemonSet","name":"agent","controller":true}]`
+	for _, test := range []struct {
+		name, user, owner string
+		want              audit.Action
+	}{
+		{"a controller's pod", "system:serviceaccount:kube-system:daemon-set-controller", owned, audit.Other},
+		{"a pod of controllers that share a name", "system:kube-controller-manager", owned, audit.Other},
+		{"a controller's name on a pod of its own", "system:serviceaccount:kube-system:daemon-set-controller", "", audit.Deploy},
+		{"an owner that does not control it", "system:serviceaccount:kube-system:job-controller", strings.Replace(owned, "true", "false", 1), audit.Deploy},
+		{"somebody who names an owner", "oidc:mallory@shop.example", owned, audit.Deploy},
+		{"another account of the system's namespace", "system:serviceaccount:kube-system:node-agent", owned, audit.Deploy},
+		{"a controller of somebody else's", "system:serviceaccount:ci:rollout-controller", owned, audit.Deploy},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := event("create", "/x", `"resource":"pods","namespace":"monitoring"`, strings.Replace(pod, "%s", test.owner, 1))
+			e := parse(t, strings.Replace(text, "oidc:alice@shop.example", test.user, 1))
+			assert.Equal(t, test.want, e.Action)
+			assert.Equal(t, "monitoring/agent-x7k2p", e.Target())
+		})
+	}
 }
 
 func TestWhatWasNotDoneIsNoAction(t *testing.T) {

@@ -208,7 +208,7 @@ type Account struct {
 	giver    *attribute.Container // that wrote what was read last of another container's
 	once     map[string]uint64    // ns since the epoch of the last true answer, by key
 	story    *story               // nil until there is something to tell
-	objects  map[string]uint64    // ns since the epoch of the last reading, by name
+	objects  map[string]uint64    // ns since the epoch of the last reading, or own, by name
 
 	minute baseline.Totals // of the minute that runs
 	silent int             // minutes that ended since something was counted
@@ -414,21 +414,38 @@ func (a *Account) Running() { a.silent = 0 }
 // again.
 const maxObjects = 4096
 
+// own is in the place of the time at which an object was read: the identity wrote it, and reading it tells it nothing new.
+const own = 0
+
+// WroteObject notes that an identity wrote an object through the orchestrator, as who deploys does with what it reads before.
+func (a *Account) WroteObject(name string) {
+	if last := a.objects[name]; last != own {
+		a.counter(Sources).Remove(last)
+	}
+	a.keepObject(name, own)
+}
+
+func (a *Account) keepObject(name string, ts uint64) {
+	if a.objects == nil || len(a.objects) >= maxObjects {
+		a.objects = map[string]uint64{}
+	}
+	a.objects[name] = ts
+}
+
 // ReadObject counts an object that an identity read through the orchestrator among the distinct sources.
 func (a *Account) ReadObject(name string, ts uint64) {
 	last, ok := a.objects[name]
 	switch {
+	case ok && last == own:
+		return
 	case !ok:
-		if a.objects == nil || len(a.objects) >= maxObjects {
-			a.objects = map[string]uint64{}
-		}
 		a.counter(Sources).Add(ts, 1)
 	case ts > last:
 		a.counter(Sources).Move(last, ts)
 	default:
 		return
 	}
-	a.objects[name] = ts
+	a.keepObject(name, ts)
 }
 
 // Sum returns a metric's value over the window of length w that ends at now.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,11 +38,14 @@ func (p *Pipeline) audit(s *decode.State) {
 	p.current.audit, p.current.identity = e, identity
 	account := p.accounts.Account(identity)
 	account.Running()
-	if e.Action == audit.ReadSecret {
-		account.ReadObject(e.Verb+" "+e.Namespace+"/"+e.Name, s.TS)
+	switch {
+	case e.Action == audit.ReadSecret:
+		account.ReadObject(e.Object(), s.TS)
+	case e.Wrote:
+		account.WroteObject(e.Object())
 	}
-	if e.Action.Entry() {
-		p.entries.add(s.TS, e)
+	if e.Action.Entry() && !p.entries.add(s.TS, e) {
+		e.Action = audit.Other // the end of what was told when it began
 	}
 	everybody := p.attributor.Identity("")
 	p.accounts.Account(everybody).Running()
@@ -96,6 +100,7 @@ type Entries struct {
 }
 
 type entry struct {
+	id             string // of the request
 	pod, container string // container empty where the request named none
 	measure.Entry
 }
@@ -103,21 +108,25 @@ type entry struct {
 // maxEntries bounds the entries that are remembered.
 const maxEntries = 1024
 
-// add remembers one entry.
-func (l *Entries) add(ts uint64, e *audit.Event) {
+// add remembers one entry. It returns false where the request is known already: a connection is told when it begins and when it ends.
+func (l *Entries) add(ts uint64, e *audit.Event) bool {
 	how := e.Action.String()
 	if e.Command != "" {
 		how += " " + e.Command
 	}
-	add := entry{e.Namespace + "/" + e.Name, e.Container, measure.Entry{TS: ts, By: e.User, How: how}}
+	add := entry{e.ID, e.Namespace + "/" + e.Name, e.Container, measure.Entry{TS: ts, By: e.User, How: how}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if e.ID != "" && slices.ContainsFunc(l.ring, func(known entry) bool { return known.id == e.ID }) {
+		return false
+	}
 	if len(l.ring) < maxEntries {
 		l.ring = append(l.ring, add)
-		return
+		return true
 	}
 	l.ring[l.next] = add
 	l.next = (l.next + 1) % maxEntries
+	return true
 }
 
 // of returns who reached into a container within the last w.

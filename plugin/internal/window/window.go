@@ -43,10 +43,15 @@ func (c *Counter) Add(ts, n uint64) {
 // was last seen.
 func (c *Counter) Move(from, to uint64) {
 	c.advance(to)
-	if sum := c.at(from); sum != nil && *sum > 0 {
+	c.Remove(from)
+	c.Add(to, 1)
+}
+
+// Remove takes back one that was counted at ts, as far as that is still there.
+func (c *Counter) Remove(ts uint64) {
+	if sum := c.at(ts); sum != nil && *sum > 0 {
 		*sum--
 	}
-	c.Add(to, 1)
 }
 
 // Sum returns what was added in the window of length w that ends at now. It counts the bucket that the far edge lies in
