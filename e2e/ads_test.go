@@ -230,7 +230,7 @@ func TestTuningInDocumentsLoadsAfterTheBundle(t *testing.T) {
 }
 
 // TestExamplesTuneAsTheDocumentsDo holds examples/tuning against the documents: a file for each rule, with what its document writes.
-// The cases replay these files.
+// Each is replayed by a case.
 func TestExamplesTuneAsTheDocumentsDo(t *testing.T) {
 	const whole = "datastaging_tuning.yaml" // an example of a file as a whole, whose parts are its own
 	have := map[string]bool{whole: true}
@@ -249,10 +249,17 @@ func TestExamplesTuneAsTheDocumentsDo(t *testing.T) {
 			assert.Equal(t, strings.Join(snippets, "\n"), rest)
 		})
 	}
+	replayed := map[string]bool{}
+	for _, c := range readCases(t) {
+		for _, rules := range c.Rules {
+			replayed[filepath.Base(rules)] = true
+		}
+	}
 	files, err := os.ReadDir("../examples/tuning")
 	require.NoError(t, err)
 	for _, f := range files {
 		assert.True(t, have[f.Name()], "no rule is tuned by %s", f.Name())
+		assert.True(t, replayed[f.Name()], "no case replays %s", f.Name())
 	}
 }
 
