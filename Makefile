@@ -37,22 +37,23 @@ build:
 demo: build
 	@$(BIN)/stagectl replay --format table e2e/captures/local-staging-upload.scap e2e/captures/benign-build.scap
 
-## test: everything: generated files, vet, units, and the rules on real captures in a real engine
+## test: everything: generated files, vet, units, the rules on real captures in a real engine, and what the cases cover
 .PHONY: test
 test: build
 	$(GO) vet ./...
 	$(GO) test ./...
 	$(BIN)/stagectl test $(if $(CI),--no-cache)
+	$(BIN)/stagectl coverage --check
 
 ## coverage: which terms of the rules no case exercises, and which rules lack a case
 .PHONY: coverage
 coverage: build
 	$(BIN)/stagectl coverage --check
 
-## mutate: which small changes of the rules no case notices; takes minutes
+## mutate: which small changes of the rules no case notices, besides those with a reason; takes a minute
 .PHONY: mutate
 mutate: build
-	$(BIN)/stagectl mutate
+	$(BIN)/stagectl mutate --explained e2e/mutants.yaml
 
 ## lint: golangci-lint, and stagectl lint on the rules
 .PHONY: lint

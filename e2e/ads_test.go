@@ -229,6 +229,40 @@ func TestTuningInDocumentsLoadsAfterTheBundle(t *testing.T) {
 	}
 }
 
+// TestExamplesTuneAsTheDocumentsDo holds examples/tuning against the documents: a file for each rule, with what its document writes.
+// Each is replayed by a case.
+func TestExamplesTuneAsTheDocumentsDo(t *testing.T) {
+	const whole = "datastaging_tuning.yaml" // an example of a file as a whole, whose parts are its own
+	have := map[string]bool{whole: true}
+	for _, r := range shippedRules(t) {
+		name := strings.TrimSuffix(ads.FileName(r.Name), ".md") + ".yaml"
+		have[name] = true
+		t.Run(r.Name, func(t *testing.T) {
+			var snippets []string
+			for _, s := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readADS(t, r.Name).Section("False Positives"), -1) {
+				snippets = append(snippets, s[1])
+			}
+			example, err := os.ReadFile(filepath.Join("../examples/tuning", name))
+			require.NoError(t, err)
+			comment, rest, _ := strings.Cut(string(example), "\n")
+			assert.Regexp(t, "^# .*[.]$", comment, "who is left out, and what is not")
+			assert.Equal(t, strings.Join(snippets, "\n"), rest)
+		})
+	}
+	replayed := map[string]bool{}
+	for _, c := range readCases(t) {
+		for _, rules := range c.Rules {
+			replayed[filepath.Base(rules)] = true
+		}
+	}
+	files, err := os.ReadDir("../examples/tuning")
+	require.NoError(t, err)
+	for _, f := range files {
+		assert.True(t, have[f.Name()], "no rule is tuned by %s", f.Name())
+		assert.True(t, replayed[f.Name()], "no case replays %s", f.Name())
+	}
+}
+
 // TestDocumentsShareNoSentence keeps them specific: what fits two rules says little about either.
 func TestDocumentsShareNoSentence(t *testing.T) {
 	const short = 60 // lists of fields and the like

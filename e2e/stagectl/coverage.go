@@ -16,6 +16,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
+	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
 // coverageCmd tells what of the rules no case exercises.
@@ -59,7 +60,11 @@ func (c coverageCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	if out.Rules, err = t.roles(set, run, ladders, met); err != nil {
+	untuned, err := t.untuned(ctx, eng, run)
+	if err != nil {
+		return err
+	}
+	if out.Rules, err = t.roles(set, run, ladders, met, untuned); err != nil {
 		return err
 	}
 	write := coverage.WriteJSON
@@ -175,8 +180,36 @@ func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run,
 	return met, group.Wait()
 }
 
+// untuned holds each case that passes with rules of its own against the alerts that come without them, by result.
+func (t *tester) untuned(ctx context.Context, eng engine.Engine, run report.Run) ([]verdict.Verdict, error) {
+	verdicts := make([]verdict.Verdict, len(run.Results))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(t.parallel)
+	for i, res := range run.Results {
+		if len(res.Case.Rules) == 0 || !res.Verdict.Passed() {
+			continue
+		}
+		group.Go(func() error {
+			plain := res.Case
+			plain.Rules = nil
+			alerts, _, err := t.replay(inner, eng, plain)
+			verdicts[i] = verdict.Compare(plain.Expect, alerts)
+			return err
+		})
+	}
+	return verdicts, group.Wait()
+}
+
+// blames tells whether a verdict is against alerts of a rule, too many or too few.
+func blames(v verdict.Verdict, rule string) bool {
+	return slices.ContainsFunc(v.Missing, func(m verdict.Missing) bool { return m.Expected.Rule == rule }) ||
+		slices.ContainsFunc(v.Unexpected, func(u verdict.Unexpected) bool { return u.Alert.Rule == rule })
+}
+
 // roles finds for each rule the cases of an attack, of a look-alike and of its tuning.
-func (t *tester) roles(set *ruleset.Set, run report.Run, ladders []ladder, met []stepsMet) ([]coverage.Roles, error) {
+func (t *tester) roles(
+	set *ruleset.Set, run report.Run, ladders []ladder, met []stepsMet, untuned []verdict.Verdict,
+) ([]coverage.Roles, error) {
 	list := make([]coverage.Roles, len(ladders))
 	for n, l := range ladders {
 		list[n] = coverage.Roles{Rule: l.rule.Name, Pos: l.rule.Pos, Terms: l.terms}
@@ -202,7 +235,8 @@ func (t *tester) roles(set *ruleset.Set, run report.Run, ladders []ladder, met [
 			allowed := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Max > 0 })
 			switch {
 			case after.Filter != before.Filter:
-				if after.Condition == before.Condition { // a macro or list of it is another one
+				// A macro or list of it is another one, or an exception, and its alerts are others without.
+				if after.Condition == before.Condition && blames(untuned[i], r.Rule) {
 					r.Tuning = append(r.Tuning, res.Case.Name)
 				}
 			case len(res.Case.Rules) > 0:

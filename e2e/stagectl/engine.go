@@ -98,15 +98,24 @@ func (f bundleFlags) rulesPaths() ([]string, error) {
 		}
 		return f.Rules, nil
 	}
+	paths, err := defaultRules("--no-default-rules and --rules FILE")
+	if err != nil {
+		return nil, err
+	}
+	return append(paths, f.Rules...), nil
+}
+
+// defaultRules are the rules files of the release in load order. instead names the flags that do without.
+func defaultRules(instead string) ([]string, error) {
 	var paths []string
 	for _, file := range []string{rulesFile, auditRulesFile} {
-		bundled, err := beside(file, "--no-default-rules and --rules FILE")
+		path, err := beside(file, instead)
 		if err != nil {
 			return nil, err
 		}
-		paths = append(paths, bundled)
+		paths = append(paths, path)
 	}
-	return append(paths, f.Rules...), nil
+	return paths, nil
 }
 
 // auditSource is the plugin that reads audit logs where Falco's own is not found; empty where it was not built.

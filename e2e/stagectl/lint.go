@@ -23,7 +23,7 @@ type lintCmd struct {
 	ListChecks bool     `help:"List the checks and exit."`
 
 	Plugin          string `type:"existingfile" placeholder:"FILE" help:"The plugin, for Falco's own check. Default: libdatastaging.so beside stagectl." group:"Plugin and rules"`
-	NoDefaultRules  bool   `help:"Do not load the default rules, datastaging_rules.yaml beside stagectl, before the files." group:"Plugin and rules"`
+	NoDefaultRules  bool   `help:"Do not load the default rules, datastaging_rules.yaml and datastaging_k8s_audit_rules.yaml beside stagectl, before the files." group:"Plugin and rules"`
 	FalcoBin        string `env:"FALCO_BIN" placeholder:"FILE" help:"Falco that validates the files, too. Default: falco on the PATH, if there." group:"Engine"`
 	ContainerPlugin string `env:"DATASTAGING_CONTAINER_PLUGIN" placeholder:"FILE" help:"Falco's container plugin, or none. Default: the one in Falco's plugin folder, if there." group:"Engine"`
 	K8SAudit        string `name:"k8saudit" env:"K8SAUDIT_LIB" placeholder:"FILE" help:"Falco's k8saudit plugin, for rules on audit events. Default: the one in Falco's plugin folder, else the one for tests beside stagectl." group:"Engine"`
@@ -88,18 +88,18 @@ func listChecks(w io.Writer) error {
 // read gives the files to check, and those that Falco loads before them.
 func (c lintCmd) read() (before, files []ruleset.File, err error) {
 	paths := c.Files
-	switch bundled, missing := beside(rulesFile, "--no-default-rules"); {
+	switch bundled, missing := defaultRules("--no-default-rules"); {
 	case len(paths) == 0 && isFolder("macros") && isFolder("rules"):
 		paths = []string{"macros", "rules"}
 	case len(paths) == 0 && missing != nil:
 		return nil, nil, missing
 	case len(paths) == 0:
-		paths = []string{bundled}
+		paths = bundled
 	case c.NoDefaultRules:
 	case missing != nil:
 		return nil, nil, missing
 	default:
-		if before, err = ruleset.ReadFiles(bundled); err != nil {
+		if before, err = ruleset.ReadFiles(bundled...); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -31,6 +31,8 @@ type mutateCmd struct {
 	Time   time.Duration `default:"15m" help:"When to stop trying. What is tried then is not counted. Default: ${default}."`
 	Only   string        `placeholder:"NAME" help:"Change this rule or macro alone."`
 
+	Explained string `placeholder:"FILE" help:"Changes that no case can notice, each with a reason. Fails then where another one survives, and where one of them is noticed after all or is no change any more."`
+
 	Engine engineFlags `embed:""`
 	Bundle bundleFlags `embed:""`
 	campaignFlags
@@ -51,17 +53,18 @@ func (c mutateCmd) Validate() error {
 type fate string
 
 const (
-	killed   fate = "killed"   // a case fails
-	survived fate = "survived" // every case passes
-	invalid  fate = "invalid"  // the engine does not run it
-	notTried fate = "not tried"
+	killed    fate = "killed"    // a case fails
+	survived  fate = "survived"  // every case passes
+	explained fate = "explained" // so it does, and it is known why
+	invalid   fate = "invalid"   // the engine does not run it
+	notTried  fate = "not tried"
 )
 
 // tried is a mutant and what became of it.
 type tried struct {
 	mutation.Mutant
 	fate fate
-	by   string // the case that failed, or the engine's words
+	by   string // the case that failed, the engine's words, or why it survives
 }
 
 // Run tries the mutants and reports on stdout.
@@ -81,6 +84,10 @@ func (c mutateCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	mutants := mutation.Mutants(m.sets[""])
+	explanations, err := c.explanations(mutants)
+	if err != nil {
+		return err
+	}
 	if c.Only != "" {
 		mutants = slices.DeleteFunc(mutants, func(m mutation.Mutant) bool { return m.Name != c.Only })
 		if len(mutants) == 0 {
@@ -106,10 +113,55 @@ func (c mutateCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
-	if c.Format == "json" {
-		return writeMutantsJSON(con.stdout, results)
+	noticed := explain(results, explanations)
+	write := writeMutantsJSON
+	if c.Format == "table" {
+		write = writeMutants
 	}
-	return writeMutants(con.stdout, results)
+	if err := write(con.stdout, results); err != nil {
+		return err
+	}
+	for _, e := range noticed {
+		fmt.Fprintf(con.stderr, "stagectl: %s: a case notices %q: take it out\n", e.Pos, e.Mutant)
+	}
+	if c.Explained != "" && (len(noticed) > 0 || counts(results)[survived] > 0) {
+		return errFindings
+	}
+	return nil
+}
+
+// explanations reads the file of explanations, where there is one, and refuses one of no mutant.
+func (c mutateCmd) explanations(mutants []mutation.Mutant) ([]mutation.Explanation, error) {
+	if c.Explained == "" {
+		return nil, nil
+	}
+	list, err := mutation.ReadExplanations(c.Explained)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, e := range list {
+		if !slices.ContainsFunc(mutants, func(m mutation.Mutant) bool { return m.String() == e.Mutant }) {
+			errs = append(errs, fmt.Errorf("%s: %q is no change of the rules: take it out, or write it as stagectl mutate prints it", e.Pos, e.Mutant))
+		}
+	}
+	return list, errors.Join(errs...)
+}
+
+// explain marks the survivors that have an explanation, and returns the explanations of mutants that a case noticed.
+func explain(results []tried, explanations []mutation.Explanation) (noticed []mutation.Explanation) {
+	for i := range results {
+		r := &results[i]
+		at := slices.IndexFunc(explanations, func(e mutation.Explanation) bool { return e.Mutant == r.String() })
+		switch {
+		case at < 0:
+		case r.fate == survived:
+			r.fate, r.by = explained, explanations[at].Reason
+		case r.fate == killed:
+			noticed = append(noticed, explanations[at])
+		}
+	}
+	return noticed
 }
 
 // mutator tries mutants on the cases of a run in which all pass.
@@ -386,11 +438,15 @@ func writeMutants(w io.Writer, results []tried) error {
 			fmt.Fprintf(&b, "%s: %s\n", r.Pos, r)
 		case invalid:
 			fmt.Fprintf(&b, "%s: %s: does not run: %s\n", r.Pos, r, r.by)
-		case killed, notTried:
+		case killed, explained, notTried:
 		}
 	}
 	n := counts(results)
-	fmt.Fprintf(&b, "%d mutants: %d killed, %d survived, %d invalid, %d not tried\n", len(results), n[killed], n[survived], n[invalid], n[notTried])
+	fmt.Fprintf(&b, "%d mutants: %d killed, %d survived", len(results), n[killed], n[survived])
+	if n[explained] > 0 {
+		fmt.Fprintf(&b, " and %d as explained", n[explained])
+	}
+	fmt.Fprintf(&b, ", %d invalid, %d not tried\n", n[invalid], n[notTried])
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -409,12 +465,13 @@ func writeMutantsJSON(w io.Writer, results []tried) error {
 	}
 	n := counts(results)
 	doc := struct {
-		Killed   int      `json:"killed"`
-		Survived int      `json:"survived"`
-		Invalid  int      `json:"invalid"`
-		NotTried int      `json:"not_tried"`
-		Mutants  []mutant `json:"mutants"`
-	}{n[killed], n[survived], n[invalid], n[notTried], []mutant{}}
+		Killed    int      `json:"killed"`
+		Survived  int      `json:"survived"`
+		Explained int      `json:"explained"`
+		Invalid   int      `json:"invalid"`
+		NotTried  int      `json:"not_tried"`
+		Mutants   []mutant `json:"mutants"`
+	}{n[killed], n[survived], n[explained], n[invalid], n[notTried], []mutant{}}
 	for _, r := range results {
 		kind := "rule"
 		if r.Macro {

@@ -202,6 +202,11 @@ func TestStepsBeginAtTheCheckpointAndEndBeforeTheRuleFires(t *testing.T) {
   condition: fd.num > 3 and evt.type = read
   output: o
   priority: NOTICE
+- rule: Six
+  desc: d
+  condition: fd.num > 3 and evt.type = read and fd.num > 4
+  output: o
+  priority: NOTICE
 `)
 	const checkpoint = "(evt.type in (read, pread) or evt.type = write)"
 	for name, want := range map[string]struct {
@@ -211,7 +216,8 @@ func TestStepsBeginAtTheCheckpointAndEndBeforeTheRuleFires(t *testing.T) {
 		"Two":   {[]string{"evt.type in (read, pread) or evt.type = write"}, 1, 2},
 		"Three": {[]string{"evt.type = read and " + checkpoint, "evt.type = read and " + checkpoint + " and fd.num > 3"}, 2, 4},
 		"Four":  {nil, 0, 1},
-		"Five":  {[]string{"fd.num > 3"}, 1, 2},
+		"Five":  {[]string{"fd.num exists", "fd.num > 3"}, 0, 2},
+		"Six":   {[]string{"fd.num > 3", "fd.num > 3 and evt.type = read"}, 1, 3},
 	} {
 		r, ok := set.Rule(name)
 		require.True(t, ok)

@@ -260,7 +260,8 @@ func all(before []filter.Expr, e filter.Expr) string {
 }
 
 // Steps are a rule's condition term by term, as far as it goes without firing: first its checkpoint, the terms in front that name
-// event types, then one term more with each step. The first is checkpoint terms long. A rule of one term has no step.
+// event types, then one term more with each step. The first is checkpoint terms long. A rule of one term has no step. One of two of
+// which the first names no types begins with what its first field has a value on, and a checkpoint of no terms.
 func Steps(r ruleset.Rule) (conditions []string, checkpoint, terms int) {
 	and, ok := r.Expr.(*filter.And)
 	if !ok {
@@ -274,7 +275,11 @@ func Steps(r ruleset.Rule) (conditions []string, checkpoint, terms int) {
 		n++
 	}
 	checkpoint = max(n, 1)
-	for i := checkpoint; i < len(and.Terms); i++ {
+	if n == 0 && len(and.Terms) == 2 { // it asks for one thing: as near as something else comes is what that can be asked of
+		checks := filter.Checks(and.Terms[0])
+		checkpoint, conditions = 0, []string{(&filter.Check{Left: checks[0].Left, Op: "exists"}).String()}
+	}
+	for i := max(checkpoint, 1); i < len(and.Terms); i++ {
 		conditions = append(conditions, all(and.Terms[:i-1], and.Terms[i-1]))
 	}
 	return conditions, checkpoint, len(and.Terms)

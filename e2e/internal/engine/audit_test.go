@@ -155,6 +155,18 @@ func TestAuditLogsGiveTheirEventsToTheRulesOfTheirSource(t *testing.T) {
 	})
 }
 
+func TestBothEnginesTellWhichConditionsAuditEventsMeet(t *testing.T) {
+	eachAuditEngine(t, func(t *testing.T, eng Engine) {
+		got, err := eng.Met(t.Context(), Request{Capture: auditLogs + "token-theft-exec.jsonl", Plugin: pluginPath(t)}, []string{
+			"audit.action = copy",
+			"audit.action = copy and audit.user = nobody",
+			"audit.action = read-secret and staging.sources >= 20",
+		})
+		require.NoError(t, err)
+		assert.Equal(t, []bool{true, false, true}, got)
+	})
+}
+
 func TestRulesOfAuditLogsAreNoneOfSystemCalls(t *testing.T) {
 	rules := writeFile(t, "rules.yaml", []byte(auditRules))
 	var log bytes.Buffer

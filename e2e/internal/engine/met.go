@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
@@ -109,10 +111,15 @@ func (f *Falco) Met(ctx context.Context, req Request, conditions []string) ([]bo
 	type rule struct {
 		Rule      string `json:"rule"`
 		Desc      string `json:"desc"`
+		Source    string `json:"source"`
 		Condition string `json:"condition"`
 		Output    string `json:"output"`
 		Priority  string `json:"priority"`
 		Warn      bool   `json:"warn_evttypes"`
+	}
+	source := ruleset.SyscallSource
+	if isLog, err := auditlog.Is(req.Capture); err == nil && isLog { // what cannot be read is told by the replay
+		source = auditlog.Source
 	}
 	rules := make([]rule, len(own))
 	for i, e := range own {
@@ -120,7 +127,7 @@ func (f *Falco) Met(ctx context.Context, req Request, conditions []string) ([]bo
 		if req.Plugin != "" {
 			c = "(" + c + ") and " + fieldOnce + "[met#" + strconv.Itoa(i) + "] = true"
 		}
-		rules[i] = rule{Rule: strconv.Itoa(i), Desc: "is it met", Condition: c, Output: "met", Priority: "DEBUG"}
+		rules[i] = rule{Rule: strconv.Itoa(i), Desc: "is it met", Source: source, Condition: c, Output: "met", Priority: "DEBUG"}
 	}
 	text, err := json.Marshal(rules) // which YAML includes
 	if err != nil {

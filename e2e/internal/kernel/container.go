@@ -43,6 +43,7 @@ type Container struct {
 	Env            []string
 	User           string
 	Privileged     bool
+	Capabilities   uint64 // that its root has besides the usual ones, as Capability gives them
 	HostNetwork    bool
 	HostPID        bool
 

@@ -204,11 +204,14 @@ func (k *Kernel) Mmap(t *Thread, ref string, size uint64, toWrite bool) error {
 	return nil
 }
 
-// IOUring makes a ring. What goes through it is not seen.
-func (k *Kernel) IOUring(t *Thread, handle string, entries uint32) {
-	fd := t.process.table.add(&descriptor{kind: ringDescriptor, name: "io_uring"}, handle)
+// IOUring makes a ring, or with an errno fails to. What goes through it is not seen.
+func (k *Kernel) IOUring(t *Thread, handle string, entries uint32, errno int64) {
+	res := -errno
+	if errno == 0 {
+		res = int64(t.process.table.add(&descriptor{kind: ringDescriptor, name: "io_uring"}, handle))
+	}
 	e := k.event(typeIOUringSetup)
-	e.i64(int64(fd))
+	e.i64(res)
 	e.u32(entries)
 	e.u32(entries)
 	e.u32(2 * entries)

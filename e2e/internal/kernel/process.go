@@ -178,12 +178,29 @@ const (
 	allCapabilities       = 1<<41 - 1
 )
 
+// capabilityNames by their bits, as in include/uapi/linux/capability.h.
+var capabilityNames = [...]string{
+	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+	"NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+	"SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+	"AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+	"PERFMON", "BPF", "CHECKPOINT_RESTORE",
+}
+
+// Capability is the bit of a capability by its name, without CAP_ before it; 0 where there is none of the name.
+func Capability(name string) uint64 {
+	if bit := slices.Index(capabilityNames[:], name); bit >= 0 {
+		return 1 << bit
+	}
+	return 0
+}
+
 func (p *process) capabilities() uint64 {
 	switch {
 	case p.uid != 0:
 		return 0
 	case p.container != nil && !p.container.Privileged:
-		return containerCapabilities
+		return containerCapabilities | p.container.Capabilities
 	default:
 		return allCapabilities
 	}

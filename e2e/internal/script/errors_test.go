@@ -32,6 +32,8 @@ func TestWhatAScriptMayNotSayIsRefusedWithItsPlaceAndARemedy(t *testing.T) {
 		{"a mount of one path", "container c mount /a\n", `1:19: the mount "/a": write /on/the/host:/in/the/container, with :ro at the end if it is read-only`},
 		{"a pod without namespace", "container c pod web-0\n", `1:17: the pod "web-0" has no namespace: write NAMESPACE/POD`},
 		{"a short id", "container c id abc\n", `1:16: the id "abc": write 64 hexadecimal digits, or leave it out`},
+		{"an unknown capability", "container c capability CAP_BPF\n",
+			`1:24: the capability "CAP_BPF" is not known: write one of capabilities(7) without CAP_, such as NET_ADMIN`},
 		{"a setting too late", "container c\nseed 7\n", "2:1: seed holds for the whole script: move it above everything else"},
 		{"a setting with a time", "+1s seed 7\n", "1:5: seed holds for the whole script: move it above everything else, without a time"},
 		{"a block with a time", "+1s repeat 2 times\n", "1:5: repeat takes no time before it: write the time on a line of its own above"},

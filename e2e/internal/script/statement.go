@@ -13,7 +13,7 @@ import (
 var statements = map[string]string{
 	"container": "container NAME [image REPOSITORY:TAG] [pod NAMESPACE/POD] [name NAME] [ip ADDRESS]... [mount SOURCE:DESTINATION[:ro]]... " +
 		"[label KEY=VALUE]... [podlabel KEY=VALUE]... [env KEY=VALUE]... [user USER] [sandbox ID] [runtime NAME] [id HEX] " +
-		"[privileged] [hostnetwork] [hostpid] [told DURATION|never]",
+		"[privileged] [hostnetwork] [hostpid] [capability NAME]... [told DURATION|never]",
 	"gone":    "gone CONTAINER",
 	"process": usageProcess,
 	"start":   usageEnter,
@@ -78,7 +78,7 @@ func readContainer(r *reader, keyword word) op {
 	c.Name = r.name("a name")
 	for r.more() {
 		switch r.option("image", "pod", "name", "ip", "mount", "label", "podlabel", "env", "user", "sandbox", "runtime", "id",
-			"privileged", "hostnetwork", "hostpid", "told") {
+			"privileged", "hostnetwork", "hostpid", "capability", "told") {
 		case "image":
 			c.Image = r.take("an image")
 		case "pod":
@@ -124,6 +124,13 @@ func readContainer(r *reader, keyword word) op {
 			c.HostNetwork = true
 		case "hostpid":
 			c.HostPID = true
+		case "capability":
+			name := r.take("a capability")
+			bit := kernel.Capability(name)
+			if r.err == nil && bit == 0 {
+				r.fail("the capability %q is not known: write one of capabilities(7) without CAP_, such as NET_ADMIN", name)
+			}
+			c.Capabilities |= bit
 		case "told":
 			if d.never = r.next("never"); !d.never {
 				d.told = r.span("how much later it is told")

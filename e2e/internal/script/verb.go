@@ -123,12 +123,16 @@ func makeVerbs() map[string]verb {
 			write := r.next("write")
 			return func(k *kernel.Kernel, t *kernel.Thread) error { return k.Mmap(t, what, size, write) }
 		}),
-		"io_uring_setup": opening(simple(1, "PROCESS io_uring_setup NAME [entries NUMBER]", func(r *reader) do {
-			name, entries := r.name("a name"), int64(64)
-			if r.next("entries") {
-				entries = r.number("the entries", 1, 1<<15)
+		"io_uring_setup": opening(simple(1, "PROCESS io_uring_setup NAME [entries NUMBER] [fails ERROR]", func(r *reader) do {
+			name, entries, errno := r.name("a name"), int64(64), int64(0)
+			for r.more() {
+				if r.option("entries", "fails") == "entries" {
+					entries = r.number("the entries", 1, 1<<15)
+				} else {
+					errno = r.errno()
+				}
 			}
-			return func(k *kernel.Kernel, t *kernel.Thread) error { k.IOUring(t, name, uint32(entries)); return nil }
+			return func(k *kernel.Kernel, t *kernel.Thread) error { k.IOUring(t, name, uint32(entries), errno); return nil }
 		})),
 		"io_uring_enter": simple(1, "PROCESS io_uring_enter WHAT NUMBER", func(r *reader) do {
 			what, n := r.take("a ring"), r.number("how many", 0, 1<<15)
