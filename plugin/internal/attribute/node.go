@@ -43,37 +43,44 @@ func (a *Attributor) find(c *Container, f *File) {
 // through takes apart a path through a process in /proc: the path as that process sees it, whether it leads to what the process has
 // open or in memory, which are no files of the kernel's, and whether it is another container's or the node's.
 func (a *Attributor) through(c *Container, path string) (seen string, link, foreign bool) {
-	rest, ok := strings.CutPrefix(path, "/proc/")
-	if !ok {
-		return path, false, false
-	}
-	name, rest, _ := strings.Cut(rest, "/")
-	if task, ok := strings.CutPrefix(rest, "task/"); ok {
-		_, rest, _ = strings.Cut(task, "/")
-	}
-	kind, rest, _ := strings.Cut(rest, "/")
-	pid, err := strconv.ParseInt(name, 10, 64)
-	if err != nil && name != "self" && name != "thread-self" {
-		return path, false, false
-	}
+	pid, kind, rest := procPath(path)
 	switch kind {
 	case "root", "cwd":
-		if err == nil && c.Posture.HostPID { // else the number is one of its own PID namespace
+		if pid != 0 && c.Posture.HostPID { // else the number is one of its own PID namespace
 			p, ok := a.threads.Get(pid)
 			foreign = !ok || p.Container != c
 		}
 		return "/" + rest, false, foreign
 	case "fd", "map_files", "mem":
-		return path, err == nil || kind == "fd", false
+		return path, pid != 0 || kind == "fd", false
 	default:
 		return path, false, false
 	}
 }
 
+// procPath takes apart a path below a process's or thread's directory in /proc: the process, 0 for the reader itself, the entry, and
+// what follows that. The entry is empty for other paths.
+func procPath(path string) (pid int64, entry, rest string) {
+	rest, ok := strings.CutPrefix(path, "/proc/")
+	if !ok {
+		return 0, "", ""
+	}
+	name, rest, _ := strings.Cut(rest, "/")
+	if task, ok := strings.CutPrefix(rest, "task/"); ok {
+		_, rest, _ = strings.Cut(task, "/")
+	}
+	pid, err := strconv.ParseInt(name, 10, 64)
+	if err != nil && name != "self" && name != "thread-self" {
+		return 0, "", ""
+	}
+	entry, rest, _ = strings.Cut(rest, "/")
+	return pid, entry, rest
+}
+
 // openedAgain reports whether a path leads to what some process has open, under whatever name that has.
 func openedAgain(path string) bool {
-	return strings.HasPrefix(path, "/proc/") && strings.Contains(path, "/fd/") || strings.HasPrefix(path, "/dev/fd/") ||
-		path == "/dev/stdin" || path == "/dev/stdout" || path == "/dev/stderr"
+	_, entry, _ := procPath(path)
+	return entry == "fd" || strings.HasPrefix(path, "/dev/fd/") || path == "/dev/stdin" || path == "/dev/stdout" || path == "/dev/stderr"
 }
 
 // stray reports whether a file that lies in none of the container's mounts is one of the node. Files that a container has of

@@ -277,7 +277,7 @@ func (a *Attributor) containerOf(tid int64, cgroups []byte, inside bool) *Contai
 			if !ok {
 				break
 			}
-			in.read(strings.Clone(path))
+			in.read(strings.Clone(path)) // the table's string does not last
 		}
 	}
 	return a.container(in.key(inside))
@@ -296,7 +296,6 @@ func (a *Attributor) Identity(user string) *Container {
 func (a *Attributor) container(key string) *Container {
 	c, ok := a.containers.Get(key)
 	if !ok {
-		key = strings.Clone(key) // it may be a part of a string of the table
 		id, _, _ := strings.Cut(key, "/")
 		c = &Container{ID: id, Workload: key, ownNetwork: id != Host}
 		if a.containers.Add(key, c) {

@@ -93,12 +93,12 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if f.Location == WebRoot && !f.Packed && (f.Size == 0 || f.deployed) {
 		return
 	}
-	a.collect(p, f, io)
+	passedOn := p.wrote(f)
+	a.collect(p, f, io, passedOn)
 	stock := f.contents.get(Local, io.TS, m)
 	if t.Staged = stock > 0; !t.Staged && f.contents.get(Received, io.TS, m) == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
-	passedOn := p.wrote(f)
 	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
 		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
 	}
@@ -155,7 +155,7 @@ const maxGiven = 2
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
-func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
+func (a *Attributor) collect(p *Process, f *File, io *decode.IO, passedOn bool) {
 	n, ts, w, m := io.NumBytes, io.TS, a.cfg.Window, a.cfg.Memory
 	if !f.whole {
 		p.holds.add(Local, n, ts, w)
@@ -163,7 +163,7 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO) {
 	}
 	local, received, fetched := f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Fetched, ts, m)
 	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
-	if p.wrote(f) {
+	if passedOn {
 		p.holds.add(Local, share(n, local, f.Size), ts, w)
 		p.holds.add(Received, share(n, received, f.Size), ts, w)
 		return
