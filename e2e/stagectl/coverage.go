@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 	"github.com/falco-datastaging/datastaging/e2e/internal/coverage"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
@@ -38,7 +36,7 @@ func (c coverageCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	defer t.close()
-	set, err := ruleset.Load(t.rules...)
+	set, err := t.ruleSet(cases.Case{})
 	if err != nil {
 		return err
 	}
@@ -78,14 +76,6 @@ func (c coverageCmd) Run(ctx context.Context, con console) error {
 		return errFindings
 	}
 	return nil
-}
-
-// sourceOf is the event source of a capture or script.
-func sourceOf(capture string) string {
-	if isLog, err := auditlog.Is(capture); err == nil && isLog {
-		return auditlog.Source
-	}
-	return ruleset.SyscallSource
 }
 
 // firstError is why the first case that could not be run could not.
@@ -141,7 +131,7 @@ func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run,
 		group.Go(func() error {
 			res := run.Results[i]
 			err := t.asking(ctx, eng, res.Case, func(req engine.Request) error {
-				source := sourceOf(req.Capture)
+				source := engine.SourceOf(req.Capture)
 				mu.Lock()
 				ask := progress.Open(source)
 				mu.Unlock()
@@ -214,23 +204,18 @@ func (t *tester) roles(
 	for n, l := range ladders {
 		list[n] = coverage.Roles{Rule: l.rule.Name, Pos: l.rule.Pos, Terms: l.terms}
 	}
-	tuned := map[string]*ruleset.Set{} // by the case's own rules files, joined
 	for i, res := range run.Results {
 		if !res.Verdict.Passed() {
 			continue
 		}
-		key := strings.Join(res.Case.Rules, "\x00")
-		if tuned[key] == nil {
-			own, err := ruleset.Load(slices.Concat(t.rules, res.Case.Rules)...)
-			if err != nil {
-				return nil, err
-			}
-			tuned[key] = own
+		own, err := t.ruleSet(res.Case)
+		if err != nil {
+			return nil, err
 		}
 		for n, l := range ladders {
 			r := &list[n]
 			before, _ := set.Rule(r.Rule)
-			after, _ := tuned[key].Rule(r.Rule)
+			after, _ := own.Rule(r.Rule)
 			wanted := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Min > 0 })
 			allowed := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Max > 0 })
 			switch {

@@ -101,8 +101,7 @@ func learn(ctx context.Context, replay func(context.Context, engine.Request) ([]
 	}
 	for _, req.Capture = range captures {
 		req.Rules = []string{syscallRules}
-		// A capture that cannot be opened is told by the engine.
-		if isLog, err := auditlog.Is(req.Capture); err == nil && isLog {
+		if engine.SourceOf(req.Capture) == auditlog.Source {
 			req.Rules = []string{auditRules}
 		}
 		if _, err := replay(ctx, req); err != nil {

@@ -79,11 +79,12 @@ func (c mutateCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	m := mutator{tester: t, sets: map[string]*ruleset.Set{}, dir: dir}
-	if err := m.load(found); err != nil {
+	m := mutator{tester: t, dir: dir}
+	set, err := t.ruleSet(cases.Case{})
+	if err != nil {
 		return err
 	}
-	mutants := mutation.Mutants(m.sets[""])
+	mutants := mutation.Mutants(set)
 	explanations, err := c.explanations(mutants)
 	if err != nil {
 		return err
@@ -167,31 +168,14 @@ func explain(results []tried, explanations []mutation.Explanation) (noticed []mu
 // mutator tries mutants on the cases of a run in which all pass.
 type mutator struct {
 	*tester
-	sets    map[string]*ruleset.Set // by a case's own rules files, joined; "" for none
 	results []report.Result
 	dir     string // for rules files
-}
-
-// load loads the rules of all cases.
-func (m *mutator) load(found []cases.Case) error {
-	for _, own := range append([]cases.Case{{}}, found...) {
-		key := strings.Join(own.Rules, "\x00")
-		if m.sets[key] != nil {
-			continue
-		}
-		set, err := ruleset.Load(slices.Concat(m.rules, own.Rules)...)
-		if err != nil {
-			return err
-		}
-		m.sets[key] = set
-	}
-	return nil
 }
 
 // trial is a mutant that is being tried.
 type trial struct {
 	*tried
-	changed map[string][]ruleset.Rule // the rules that it changes, so changed, by the key of mutator.sets
+	changed map[string][]ruleset.Rule // the rules that it changes, so changed, by the key of tester.sets
 	todo    []int                     // results that may still kill it
 }
 
@@ -270,7 +254,7 @@ func (m *mutator) prepare(mutant *tried) *trial {
 	}
 	for r := range m.results {
 		if slices.ContainsFunc(m.results[r].Case.Captures, func(capture string) bool {
-			source := sourceOf(capture)
+			source := engine.SourceOf(capture)
 			return slices.ContainsFunc(t.changed[m.key(r)], func(rule ruleset.Rule) bool { return rule.Source == source })
 		}) {
 			t.todo = append(t.todo, r)
@@ -280,7 +264,7 @@ func (m *mutator) prepare(mutant *tried) *trial {
 }
 
 // key is which rules files a result's case has of its own.
-func (m *mutator) key(result int) string { return strings.Join(m.results[result].Case.Rules, "\x00") }
+func (m *mutator) key(result int) string { return setKey(m.results[result].Case) }
 
 // changes tells whether a mutant changes a rule, by name, in a result's case.
 func (m *mutator) changes(t *trial, result int, rule string) bool {

@@ -60,7 +60,7 @@ func (c reportCmd) Run(ctx context.Context, con console) error {
 func tell(ctx context.Context, eng engine.Engine, req engine.Request, window string) (*timeline.Replay, error) {
 	r := &timeline.Replay{Capture: filepath.Base(req.Capture), Window: window}
 	sample := r.Sample
-	if sourceOf(req.Capture) == auditlog.Source {
+	if engine.SourceOf(req.Capture) == auditlog.Source {
 		sample = r.SampleLog
 	}
 	var err error

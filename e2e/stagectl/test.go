@@ -8,12 +8,10 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/cases"
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
-	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/script"
 )
 
@@ -103,9 +101,8 @@ func writeJUnit(path string, r report.Run) error {
 
 // checkCases refuses cases before the first of them runs: a capture that is not the recorded one, a script that is wrong,
 // rules that do not load, expected rules that are not among them, and unless drafts may be, a case that expects nothing yet.
-func checkCases(found []cases.Case, rules []string, drafts bool) error {
+func (t *tester) checkCases(found []cases.Case, drafts bool) error {
 	var errs []error
-	enabled := map[string][]string{} // names of the rules that can fire, by the case's own rules files, joined
 	for _, c := range found {
 		errs = append(errs, checkCaptures(c))
 		if err := refuseBaselineFile(c.InitConfig); err != nil {
@@ -114,19 +111,15 @@ func checkCases(found []cases.Case, rules []string, drafts bool) error {
 		if err := c.CheckComplete(); err != nil && !drafts {
 			errs = append(errs, err)
 		}
-		key := strings.Join(c.Rules, "\x00")
-		names, ok := enabled[key]
-		if !ok {
-			set, err := ruleset.Load(slices.Concat(rules, c.Rules)...)
-			if err != nil {
-				return fmt.Errorf("load the rules of case %s: %w", c.Name, err)
+		set, err := t.ruleSet(c)
+		if err != nil {
+			return fmt.Errorf("load the rules of case %s: %w", c.Name, err)
+		}
+		var names []string // of the rules that can fire
+		for _, r := range set.Rules() {
+			if r.Enabled {
+				names = append(names, r.Name)
 			}
-			for _, r := range set.Rules() {
-				if r.Enabled {
-					names = append(names, r.Name)
-				}
-			}
-			enabled[key] = names
 		}
 		if err := c.CheckRules(names); err != nil {
 			errs = append(errs, err)
@@ -180,7 +173,7 @@ func (f campaignFlags) begin(names []string, bundle bundleFlags, drafts bool, co
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkCases(found, t.rules, drafts); err != nil {
+	if err := t.checkCases(found, drafts); err != nil {
 		t.close()
 		return nil, nil, err
 	}

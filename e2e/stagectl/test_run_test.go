@@ -124,7 +124,7 @@ func TestCasesAreCheckedBeforeTheFirstRuns(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := caseFolder(t, tc.source)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "a.scap"), []byte(tc.capture), 0o600))
-			err := checkCases(findIn(t, dir), []string{filepath.Join(dir, "rules.yaml")}, false)
+			err := (&tester{rules: []string{filepath.Join(dir, "rules.yaml")}}).checkCases(findIn(t, dir), false)
 			if tc.want == "" {
 				require.NoError(t, err)
 				return

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
 	"github.com/falco-datastaging/datastaging/e2e/internal/parity"
 	"github.com/falco-datastaging/datastaging/e2e/internal/report"
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/verdict"
 )
 
@@ -46,9 +48,30 @@ type tester struct {
 	rules    []string      // rules files of every case, in load order
 	parallel int           // cases that run at once
 	con      console
+	sets     map[string]*ruleset.Set // the rules of cases, by the rules files that they have of their own, see setKey
 
 	replays, cached atomic.Int64
 	came            [][]verdict.Alert // by result: the alerts
+}
+
+// setKey names the rules files that a case has of its own.
+func setKey(c cases.Case) string { return strings.Join(c.Rules, "\x00") }
+
+// ruleSet is the rules that a case is run with, loaded once for all cases with the same files. It is no method for several goroutines.
+func (t *tester) ruleSet(c cases.Case) (*ruleset.Set, error) {
+	key := setKey(c)
+	if set := t.sets[key]; set != nil {
+		return set, nil
+	}
+	set, err := ruleset.Load(slices.Concat(t.rules, c.Rules)...)
+	if err != nil {
+		return nil, err
+	}
+	if t.sets == nil {
+		t.sets = map[string]*ruleset.Set{}
+	}
+	t.sets[key] = set
+	return set, nil
 }
 
 // close ends the use of the cache.

@@ -201,7 +201,7 @@ func (t tuner) sweep(ctx context.Context, s sample) (*sweep.Case, error) {
 		if span.Begin, span.End, err = spanOf(ctx, req.Capture); err != nil {
 			return err
 		}
-		if err := t.grid.Replay(ctx, eng, req, c, sourceOf(req.Capture), span); err != nil {
+		if err := t.grid.Replay(ctx, eng, req, c, engine.SourceOf(req.Capture), span); err != nil {
 			return err
 		}
 		if !t.verify && n == len(s.Captures) {
@@ -217,7 +217,7 @@ func (t tuner) sweep(ctx context.Context, s sample) (*sweep.Case, error) {
 
 // spanOf is the time of the first and of the last event of a capture, an audit log or a script.
 func spanOf(ctx context.Context, path string) (first, last time.Time, err error) {
-	if sourceOf(path) == auditlog.Source {
+	if engine.SourceOf(path) == auditlog.Source {
 		return auditlog.Span(path)
 	}
 	path, clean, err := composed(ctx, path)

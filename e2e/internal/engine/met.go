@@ -12,8 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
-	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
@@ -117,10 +115,7 @@ func (f *Falco) Met(ctx context.Context, req Request, conditions []string) ([]bo
 		Priority  string `json:"priority"`
 		Warn      bool   `json:"warn_evttypes"`
 	}
-	source := ruleset.SyscallSource
-	if isLog, err := auditlog.Is(req.Capture); err == nil && isLog { // what cannot be read is told by the replay
-		source = auditlog.Source
-	}
+	source := SourceOf(req.Capture)
 	rules := make([]rule, len(own))
 	for i, e := range own {
 		c := e.String()

@@ -32,13 +32,20 @@ type input struct {
 	clean    func()
 }
 
+// SourceOf is the event source of a capture or script; syscall for what cannot be read, which a replay tells.
+func SourceOf(path string) string {
+	if isLog, err := auditlog.Is(path); err == nil && isLog {
+		return auditlog.Source
+	}
+	return ruleset.SyscallSource
+}
+
 // open looks through a request's capture for an engine of these libs, which reads audit logs with the plugin auditPlugin. A capture
 // that is cut off is no reason not to replay it. The engine gets only its good part then: engines end at the cut in different
 // ways, one of them silently.
 func open(ctx context.Context, req Request, libs, auditPlugin string, log *journal) (input, error) {
 	path := req.Capture
-	// What cannot be read is told by capture.Check.
-	if isLog, err := auditlog.Is(path); err == nil && isLog {
+	if SourceOf(path) == auditlog.Source {
 		return openAudit(ctx, path, auditPlugin, func(text string) { log.tell(req, text) })
 	}
 	sum, err := capture.Check(ctx, path, capture.LimitsOf(libs))

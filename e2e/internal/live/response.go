@@ -100,7 +100,7 @@ func (s responses) value(field, text string) any {
 var writtenAsText = []string{"evt.latency.ns", "evt.deltatime.ns", "evt.rawtime.ns", "evt.reltime", "evt.reltime.ns", "fd.dev"}
 
 // isText reports whether a field is known to be text, which may read like something else: a container's id of digits alone, a
-// process with the argument 443. All fields of audit events are; Falco's plugin for them is not in the catalogue.
+// process with the argument 443. Fields of audit events are where the catalogue does not know them, for nearly all of them are.
 func (s responses) isText(field string) bool {
 	name, _, _ := strings.Cut(field, "[")
 	if f, ok := s.fields.Field(name); ok {

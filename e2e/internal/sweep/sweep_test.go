@@ -178,8 +178,8 @@ func follow(t *testing.T, g *Grid, c *Case, source string, sent ...int) {
 	require.NoError(t, g.Replay(t.Context(), recorded{samples: samples}, engine.Request{}, c, source, span))
 }
 
-func leaving(t *testing.T) *Grid {
-	return grid(t, `
+// leaves is a rule on the bytes that leave.
+const leaves = `
 - macro: leaves
   condition: (staging.external_bytes >= 1000)
 - rule: Left
@@ -187,7 +187,10 @@ func leaving(t *testing.T) *Grid {
   condition: evt.type = close and leaves and staging.once[b] = true
   output: o
   priority: WARNING
-`)
+`
+
+func leaving(t *testing.T) *Grid {
+	return grid(t, leaves)
 }
 
 func TestScoreCountsCapturesAlertsAndTheTimeToTheFirst(t *testing.T) {
@@ -220,14 +223,7 @@ func TestACaseOfSeveralCapturesCountsOnce(t *testing.T) {
 }
 
 func TestRulesAreAskedAndCountedOnEventsOfTheirSource(t *testing.T) {
-	g := grid(t, `
-- macro: leaves
-  condition: (staging.external_bytes >= 1000)
-- rule: Left
-  desc: d
-  condition: evt.type = close and leaves and staging.once[b] = true
-  output: o
-  priority: WARNING
+	g := grid(t, leaves+`
 - macro: many
   condition: (staging.sources >= 20)
 - rule: Collected
@@ -288,14 +284,7 @@ func TestChoiceMovesAThresholdOnlyForAGain(t *testing.T) {
 }
 
 func TestChoiceKeepsWhatARuleDetectsThoughAnotherDetectsItToo(t *testing.T) {
-	g := grid(t, `
-- macro: leaves
-  condition: (staging.external_bytes >= 1000)
-- rule: Left
-  desc: d
-  condition: evt.type = close and leaves and staging.once[b] = true
-  output: o
-  priority: WARNING
+	g := grid(t, leaves+`
 - rule: Anything
   desc: d
   condition: evt.type = close and staging.once[c] = true
