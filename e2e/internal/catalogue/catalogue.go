@@ -14,6 +14,7 @@ import (
 	"github.com/agext/levenshtein"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/auditlog"
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
@@ -288,12 +289,13 @@ func (f Field) CheckArg(arg string, has bool) string {
 			return fmt.Sprintf("%s[%s]: %q is no index: write a whole number, or leave the brackets out for all", f.Name, arg, arg)
 		}
 	case keyArgument:
-		key, interval, hasInterval := strings.Cut(arg, "/")
-		if key == "" {
-			return fmt.Sprintf("%s needs a key: write %s[mine], or %s[mine/1h] for an interval of its own", f.Name, f.Name, f.Name)
+		key, err := once.Parse(arg)
+		if err != nil {
+			return err.Error()
 		}
-		if hasInterval && !f.isWindow(interval) {
-			return fmt.Sprintf("%s[%s]: %q is no interval: write one from %s to %s, such as 30m or 6h", f.Name, arg, interval, brief(f.least), brief(f.most))
+		if key.Interval != 0 && !f.inRange(key.Interval) {
+			return fmt.Sprintf("%s[%s]: %q is no interval that it takes: write one from %s to %s, such as 30m or 6h", f.Name, arg, brief(key.Interval),
+				brief(f.least), brief(f.most))
 		}
 	case metricArgument, dimensionArg:
 		if !has || !slices.Contains(f.words, arg) {
@@ -309,8 +311,10 @@ func (f Field) CheckArg(arg string, has bool) string {
 
 func (f Field) isWindow(text string) bool {
 	w, err := time.ParseDuration(text)
-	return err == nil && w >= f.least && w <= f.most
+	return err == nil && f.inRange(w)
 }
+
+func (f Field) inRange(d time.Duration) bool { return d >= f.least && d <= f.most }
 
 // brief is a duration without parts that are zero: 24h.
 func brief(d time.Duration) string {

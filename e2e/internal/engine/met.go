@@ -12,13 +12,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
-// fieldOnce has a memory by key: conditions that are asked in one process must not share a key.
-const fieldOnce = "staging.once"
-
-// withOwnKeys parses conditions and gives each keys of its own.
+// withOwnKeys parses conditions and gives each keys of its own: those that are asked in one process must not share a key of the
+// field with a memory.
 func withOwnKeys(conditions []string) ([]filter.Expr, error) {
 	out := make([]filter.Expr, len(conditions))
 	for i, c := range conditions {
@@ -27,7 +26,7 @@ func withOwnKeys(conditions []string) ([]filter.Expr, error) {
 			return nil, fmt.Errorf("read the condition %s: %w", c, err)
 		}
 		for _, check := range filter.Checks(e) {
-			if f, ok := check.Left.(*filter.Field); ok && f.Name == fieldOnce {
+			if f, ok := check.Left.(*filter.Field); ok && f.Name == once.Field {
 				own := *f
 				own.Arg = strconv.Itoa(i) + "#" + own.Arg // an interval stands at the end
 				check.Left = &own
@@ -120,7 +119,7 @@ func (f *Falco) Met(ctx context.Context, req Request, conditions []string) ([]bo
 	for i, e := range own {
 		c := e.String()
 		if req.Plugin != "" {
-			c = "(" + c + ") and " + fieldOnce + "[met#" + strconv.Itoa(i) + "] = true"
+			c = "(" + c + ") and " + once.Field + "[met#" + strconv.Itoa(i) + "] = true"
 		}
 		rules[i] = rule{Rule: strconv.Itoa(i), Desc: "is it met", Source: source, Condition: c, Output: "met", Priority: "DEBUG"}
 	}

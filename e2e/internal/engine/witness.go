@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
@@ -52,7 +53,7 @@ type branch struct {
 // change the order in which the conditions are asked.
 func (b *branch) child(term filter.Expr) *branch {
 	text := term.String()
-	if slices.ContainsFunc(filter.Fields(term), func(f *filter.Field) bool { return f.Name == fieldOnce }) {
+	if slices.ContainsFunc(filter.Fields(term), func(f *filter.Field) bool { return f.Name == once.Field }) {
 		text = ""
 	}
 	if n := len(b.children); n > 0 && text != "" && b.children[n-1].text == text {

@@ -135,6 +135,10 @@ func TestChecks(t *testing.T) {
 		{"a rule about the host", with("staging.in_container = true", "staging.in_container = false"), nil},
 		{"an exception of a whole container", good + "  exceptions:\n    - {name: x, fields: [baseline.workload, container.image.repository], comps: [=, =], values: [[a, b]]}\n", nil},
 		{"an exception of an event", good + "  exceptions:\n    - {name: x, fields: fd.name, values: [/tmp/x]}\n", []string{`a.yaml:12:7 exception exception "x" asks fd.name, which changes`}},
+		{"an exception of a container where a workload shares the key", strings.Replace(good, "[good_rule]", "[good_rule/1h/workload]", 1) +
+			"  exceptions:\n    - {name: x, fields: [baseline.workload, container.name], comps: [=, =], values: [[a, b]]}\n",
+			[]string{`a.yaml:12:7 exception exception "x" asks container.name, which differs between the containers of a workload`}},
+		{"whom a key is not kept for", strings.Replace(good, "[good_rule]", "[good_rule/1h/node]", 1), []string{`a.yaml:7:73 field-argument staging.once[good_rule/1h/node]: "node" says not whom`}},
 		{"an exception of a minute", good + "  exceptions:\n    - {name: x, fields: [\"baseline.observed[staged_bytes]\"], comps: [<], values: [[5]]}\n", []string{`a.yaml:12:7 exception ...baseline.observed[staged_bytes]`}},
 
 		{"an argument in the output", with("%baseline.workload", "%staging.bytes[5m]"), []string{"a.yaml:8:28 output-argument %staging.bytes[5m]...bracketreplacer...write %staging.bytes,"}},

@@ -4,15 +4,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
-const onceField = "staging.once"
-
 // asksOnce reports whether a check has staging.once, which is spent by being asked.
 func asksOnce(c *filter.Check) bool {
-	return slices.ContainsFunc(fieldsOf(c), func(f *filter.Field) bool { return f.Name == onceField })
+	return slices.ContainsFunc(fieldsOf(c), func(f *filter.Field) bool { return f.Name == once.Field })
 }
 
 // checkOnceKeys wants staging.once once, last, and with a key of the rule's own.
@@ -35,8 +34,12 @@ func (r *run) checkOnceKeys() {
 			r.checkOnceIsLast(rule, terms)
 		}
 		for _, use := range uses {
-			key, _, _ := strings.Cut(fieldsOf(use)[0].Arg, "/") // what follows is an interval
-			if other, ok := owner[key]; ok && other != rule.Name && key != "" {
+			k, err := once.Parse(fieldsOf(use)[0].Arg)
+			if err != nil {
+				continue // told as an argument
+			}
+			key := k.Name
+			if other, ok := owner[key]; ok && other != rule.Name {
 				r.find(at, OnceKey, "rule %q shares the key %q of staging.once with rule %q, so that one silences the other: write a key of its own, "+
 					"such as staging.once[%s]", rule.Name, key, other, keyOf(rule.Name))
 			} else if !ok {
@@ -75,17 +78,25 @@ func keyOf(rule string) string {
 	return strings.Join(words, "_")
 }
 
-// checkExceptions wants those of a rule with staging.once to leave out whole containers.
+// checkExceptions wants those of a rule with staging.once to leave out whole containers, or whole workloads where the key is kept for these.
 func (r *run) checkExceptions(rule ruleset.Rule) {
-	if !slices.ContainsFunc(r.checks(rule.Body), asksOnce) {
+	checks := r.checks(rule.Body)
+	i := slices.IndexFunc(checks, asksOnce)
+	if i < 0 {
 		return
 	}
+	key, _ := once.Parse(fieldsOf(checks[i])[0].Arg)
 	for _, x := range rule.Exceptions {
 		for _, f := range exceptionFields(x) {
-			if !describesContainer(f) {
+			switch {
+			case !describesContainer(f):
 				r.find(x.Pos, Exception, "exception %q asks %s, which changes from event to event, and Falco asks exceptions after the condition, when the excepted "+
 					"event has spent staging.once: write fields of the whole container, such as baseline.workload or container.image.repository, "+
 					"or leave the event out in a macro that is asked before staging.once", x.Name, f)
+			case key.Shared && !describesWorkload(f):
+				r.find(x.Pos, Exception, "exception %q asks %s, which differs between the containers of a workload, and Falco asks exceptions after the condition, when "+
+					"the excepted one has spent staging.once for all of them: write baseline.workload, container.image.repository or posture.reasons, "+
+					"or leave the container out in a macro that is asked before staging.once", x.Name, f)
 			}
 		}
 	}
@@ -103,6 +114,11 @@ func exceptionFields(x ruleset.Exception) (fields []*filter.Field) {
 		}
 	}
 	return fields
+}
+
+// describesWorkload reports whether a field of containers has one value for those that share a key of staging.once.
+func describesWorkload(f *filter.Field) bool {
+	return strings.HasPrefix(f.Name, "baseline.") || f.Name == "container.image.repository" || f.Name == "posture.reasons" || f.Name == "posture.sensitive"
 }
 
 // describesContainer reports whether a field has one value for all events of a container.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
@@ -220,9 +221,6 @@ func flipped(e filter.Expr) filter.Expr {
 	return &filter.Not{Term: e}
 }
 
-// once is the field with a memory, which rules that are asked in one replay share where they name the same key.
-const once = "staging.once"
-
 // File is a rules file, in JSON, which YAML includes, of rules as they are expanded: those of many mutants that run in one replay.
 // Each mutant's rules are told from those of others by its index, in their names and in the keys of the field with a memory.
 func File(mutants [][]ruleset.Rule) ([]byte, error) {
@@ -268,7 +266,7 @@ func withOwnKeys(e filter.Expr, mutant int) filter.Expr {
 		return withOperands(e, func(_ int, t filter.Expr) filter.Expr { return withOwnKeys(t, mutant) })
 	}
 	f, ok := c.Left.(*filter.Field)
-	if !ok || f.Name != once {
+	if !ok || f.Name != once.Field {
 		return e
 	}
 	own, check := *f, *c

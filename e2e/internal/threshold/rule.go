@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falco-datastaging/datastaging/e2e/internal/engine"
+	"github.com/falco-datastaging/datastaging/e2e/internal/once"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset"
 	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
@@ -29,6 +30,7 @@ type Rule struct {
 	Once     bool          // an alert silences the rule for its container for an interval
 	Interval time.Duration // of the rule alone, as in staging.once[key/6h]; 0 for once_interval
 
+	shared     bool        // the containers of a workload with the same access count as one
 	thresholds []Threshold // those of Uses
 	before     term        // holds when the event spends staging.once
 	after      term        // holds when it is an alert then
@@ -58,8 +60,8 @@ type fact struct {
 }
 
 const (
-	onceField    = "staging.once"
 	accountField = "baseline.workload"
+	accessField  = "posture.reasons"
 )
 
 // Compile takes the thresholds out of a rule. It refuses a condition that cannot be evaluated afterwards.
@@ -87,21 +89,18 @@ type compiler struct {
 
 func (c *compiler) compile(condition filter.Expr) error {
 	terms := conjuncts(condition)
-	once := slices.IndexFunc(terms, isOnce)
+	asked := slices.IndexFunc(terms, isOnce)
 	last := len(terms)
-	if once >= 0 {
-		c.rule.Once, last = true, once
-		_, own, found := strings.Cut(terms[once].(*filter.Check).Left.(*filter.Field).Arg, "/")
-		if found {
-			var err error
-			if c.rule.Interval, err = time.ParseDuration(own); err != nil {
-				return fmt.Errorf("read the interval of %s: %w", terms[once], err)
-			}
+	if asked >= 0 {
+		key, err := once.Parse(terms[asked].(*filter.Check).Left.(*filter.Field).Arg)
+		if err != nil {
+			return err
 		}
+		c.rule.Once, c.rule.Interval, c.rule.shared, last = true, key.Interval, key.Shared, asked
 	}
 	for i, t := range terms {
-		if i != once && slices.ContainsFunc(filter.Fields(t), func(f *filter.Field) bool { return f.Name == onceField }) {
-			return fmt.Errorf("%s is inside another term: write it once, as \"and staging.once[key] = true\" at the end", onceField)
+		if i != asked && slices.ContainsFunc(filter.Fields(t), func(f *filter.Field) bool { return f.Name == once.Field }) {
+			return fmt.Errorf("%s is inside another term: write it once, as \"and staging.once[key] = true\" at the end", once.Field)
 		}
 	}
 	var query []filter.Expr
@@ -125,7 +124,7 @@ func (c *compiler) compile(condition filter.Expr) error {
 		after = append(after, compiled)
 	}
 	if len(query) == 0 {
-		return fmt.Errorf("nothing comes before %s: there is nothing to tune", onceField)
+		return fmt.Errorf("nothing comes before %s: there is nothing to tune", once.Field)
 	}
 	if len(c.rule.facts) > maxBits || len(c.rule.thresholds) > maxBits {
 		return fmt.Errorf("more than %d checks decide: split the rule", maxBits)
@@ -138,6 +137,9 @@ func (c *compiler) compile(condition filter.Expr) error {
 // fields are what the query asks for.
 func (c *compiler) fields() []string {
 	fields := []string{accountField}
+	if c.rule.shared {
+		fields = append(fields, accessField)
+	}
 	for _, t := range c.rule.thresholds {
 		fields = append(fields, t.Field)
 	}
@@ -168,7 +170,7 @@ func isOnce(e filter.Expr) bool {
 		return false
 	}
 	field, ok := check.Left.(*filter.Field)
-	return ok && field.Name == onceField && (check.Op == "=" || check.Op == "==") && check.Right.String() == "true"
+	return ok && field.Name == once.Field && (check.Op == "=" || check.Op == "==") && check.Right.String() == "true"
 }
 
 // index is which of the rule's thresholds a check is; -1 for none.
@@ -334,10 +336,16 @@ func plain(value any) (string, bool) {
 	return "", false
 }
 
-// Event reads what the query asked for. Two events of one container, or of one identity, have the same Account.
+// Event reads what the query asked for. Two events of one container, or of one identity, have the same Account, and so have those of
+// one workload with the same access where the rule's staging.once is kept for these.
 func (r *Rule) Event(s engine.Sample) (Event, error) {
 	e := Event{Number: s.Event, Time: s.Time, Account: s.Container, Values: make([]uint64, len(r.thresholds))}
-	if workload, _ := s.Values[accountField].(string); (e.Account == "host" || e.Account == "") && workload != "" {
+	workload, _ := s.Values[accountField].(string)
+	switch {
+	case r.shared:
+		access, _ := s.Values[accessField].(string)
+		e.Account = workload + " " + access
+	case (e.Account == "host" || e.Account == "") && workload != "":
 		e.Account = workload
 	}
 	for i, t := range r.thresholds {

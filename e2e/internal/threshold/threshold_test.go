@@ -108,6 +108,20 @@ func TestServicesOfTheHostHaveAccountsOfTheirOwn(t *testing.T) {
 	assert.Equal(t, "host/sshd.service", one.Account)
 }
 
+func TestContainersOfAWorkloadMayShareAnAccount(t *testing.T) {
+	_, r := compiled(t, "evt.type = close and volume and staging.once[k/24h/workload] = true")
+	assert.Equal(t, 24*time.Hour, r.Interval)
+	assert.Contains(t, r.Query.Fields, "posture.reasons")
+	account := func(container, workload, access string) string {
+		e, err := r.Event(engine.Sample{Container: container, Values: map[string]any{"baseline.workload": workload, "posture.reasons": access}})
+		require.NoError(t, err)
+		return e.Account
+	}
+	assert.Equal(t, account("367a841b0e49", "shop/web/web", "privileged"), account("9b1f6cbd2a07", "shop/web/web", "privileged"))
+	assert.NotEqual(t, account("367a841b0e49", "shop/web/web", "privileged"), account("367a841b0e49", "shop/web/web", "host PID"))
+	assert.NotEqual(t, account("367a841b0e49", "shop/web/web", "privileged"), account("367a841b0e49", "shop/api/api", "privileged"))
+}
+
 func TestConditionThatCannotBeEvaluatedIsRefused(t *testing.T) {
 	for _, tc := range []struct{ name, condition, want string }{
 		{"a pattern beside a threshold", "evt.type = close and (volume or proc.name glob a*) and staging.once[k] = true", `"proc.name glob a*" stands beside a threshold`},

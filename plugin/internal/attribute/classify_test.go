@@ -77,6 +77,19 @@ func TestAProcessWithPIDsOfItsOwnIsInTheContainerThatItsControlGroupIsNamedAfter
 	}
 }
 
+func TestStaticPodsAreKnownWithoutTheirNode(t *testing.T) {
+	of := func(pod, container, uid string) string {
+		return workload(&Container{}, map[string]string{
+			"io.kubernetes.pod.namespace": "kube-system", "io.kubernetes.pod.name": pod, "io.kubernetes.pod.uid": uid,
+			"io.kubernetes.container.name": container,
+		}, nil)
+	}
+	const static, ordinary = "6f7e1b3f5a2c4d0e9b8a7c6d5e4f3a2b", "6f7e1b3f-5a2c-4d0e-9b8a-7c6d5e4f3a2b"
+	assert.Equal(t, "kube-system/kube-apiserver/kube-apiserver", of("kube-apiserver-cp-eu-west-1a", "kube-apiserver", static))
+	assert.Equal(t, "kube-system/proxy-cp-a/envoy", of("proxy-cp-a", "envoy", static), "nothing tells where the node's name begins")
+	assert.Equal(t, "kube-system/kube-apiserver-cp-a/kube-apiserver", of("kube-apiserver-cp-a", "kube-apiserver", ordinary), "somebody called a pod like that")
+}
+
 func TestPodsAreKnownByTheirOwner(t *testing.T) {
 	for pod, want := range map[string]string{
 		"web-7d9f8c6b5-x2x4z":           "web",

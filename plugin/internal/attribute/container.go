@@ -113,6 +113,9 @@ func workload(c *Container, labels, podLabels map[string]string) string {
 		if name == "" {
 			name = c.Name
 		}
+		if isStatic(labels["io.kubernetes.pod.uid"]) && strings.HasPrefix(pod, name+"-") {
+			return namespace + "/" + name + "/" + name
+		}
 		return namespace + "/" + owner(pod, podLabels) + "/" + name
 	case c.Image != "":
 		return c.Image
@@ -120,6 +123,11 @@ func workload(c *Container, labels, podLabels map[string]string) string {
 		return c.ID
 	}
 }
+
+// isStatic reports whether a pod is one that the kubelet reads from a file of the node. Its id is a hash in hexadecimal digits and no
+// UUID, and its name ends in the node's, which would make each node's another workload: the control plane's pods are called after their
+// containers.
+func isStatic(uid string) bool { return isHex(uid, 32) }
 
 // Controllers name pods after themselves: Deployments add the ReplicaSet's hash and five random characters, DaemonSets
 // and Jobs the five characters, CronJobs the scheduled minute before those, StatefulSets an ordinal. The alphabet is that

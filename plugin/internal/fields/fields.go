@@ -26,6 +26,7 @@ type View struct {
 	Container *attribute.Container
 	Process   *attribute.Process
 	Account   *measure.Account
+	Accounts  *measure.Registry // that it is one of
 	Baseline  baseline.View
 	Posture   *attribute.Posture // of the container, or of what an audit event deploys
 	Known     bool               // the container's metadata has come, or will not any more
@@ -44,7 +45,7 @@ type ArgKind uint8
 const (
 	NoArg        ArgKind = iota
 	WindowArg            // optional: a window such as 5m
-	KeyArg               // required: a key, and after a slash an interval
+	KeyArg               // required: a key, and after slashes an interval and whom it is kept for
 	MetricArg            // required: a metric that a baseline has, such as egress_bytes
 	DimensionArg         // required: a dimension that a baseline has, such as peer
 )
@@ -61,9 +62,9 @@ type Field struct {
 	// Audit says that the field has values on audit events.
 	Audit bool
 
-	summed func(*View, time.Duration) any         // of a field that takes a window
-	value  func(v *View) any                      // of a field without an argument; nil for no value
-	keyed  func(*View, string, time.Duration) any // of a field with a key; no interval is 0
+	summed func(*View, time.Duration) any // of a field that takes a window
+	value  func(v *View) any              // of a field without an argument; nil for no value
+	keyed  func(*View, key) any           // of a field with a key
 
 	compared func(*View, baseline.Metric) (uint64, bool) // of a field with a metric; false for no value
 }
@@ -123,7 +124,7 @@ func catalogue() []Field {
 		text("staging.top_destinations", "External peers that most of the data was sent to, with its bytes", topDestinations),
 		{
 			Name: "staging.once", Type: "bool", Arg: KeyArg,
-			Desc:  "True the first time it is asked in an interval, `once_interval` or one of its own as in [key/6h], per container and key; last in a condition, it makes one alert of many",
+			Desc:  "True the first time it is asked in an interval, `once_interval` or one of its own as in [key/6h], per container and key; with [key/6h/workload], per workload, image and access to the node. Last in a condition, it makes one alert of many",
 			keyed: once,
 		},
 		{
@@ -379,8 +380,38 @@ func topArchives(v *View) any { return orNone(v.Account.TopArchives(v.Now)) }
 
 func topDestinations(v *View) any { return orNone(v.Account.TopDestinations(v.Now)) }
 
-func once(v *View, key string, interval time.Duration) any {
-	return v.Account.Once(key, v.Now, interval)
+// key is the argument of staging.once.
+type key struct {
+	name     string
+	interval time.Duration // 0 for the configured one
+	shared   bool          // by the containers of a workload that have the same image and access
+}
+
+// perWorkload ends a key that is kept for a workload.
+const perWorkload = "workload"
+
+// parseKey reads NAME, NAME/INTERVAL, NAME/workload or NAME/INTERVAL/workload.
+func parseKey(arg string) (k key, ok bool) {
+	k.name, arg, ok = strings.Cut(arg, "/")
+	if k.name == "" || !ok {
+		return k, k.name != ""
+	}
+	interval, scope, hasScope := strings.Cut(arg, "/")
+	if interval == perWorkload && !hasScope {
+		k.shared = true
+		return k, true
+	}
+	k.shared = hasScope
+	k.interval, ok = parseWindow(interval)
+	return k, ok && (!hasScope || scope == perWorkload)
+}
+
+func once(v *View, k key) any {
+	if k.shared {
+		kept := strings.Join([]string{k.name, v.Container.Workload, v.Container.Image, v.Posture.Reasons()}, "\x00")
+		return v.Accounts.Once(kept, v.Now, k.interval)
+	}
+	return v.Account.Once(k.name, v.Now, k.interval)
 }
 
 func workload(v *View) any { return v.Container.Workload }
@@ -409,18 +440,11 @@ func (f *Field) Value(v *View, arg string, hasArg bool) (any, bool) {
 		}
 		return f.summed(v, w), true
 	case KeyArg:
-		key, text, hasInterval := strings.Cut(arg, "/")
-		if !hasArg || key == "" {
+		k, ok := parseKey(arg)
+		if !hasArg || !ok {
 			return nil, false
 		}
-		var interval time.Duration
-		if hasInterval {
-			var ok bool
-			if interval, ok = parseWindow(text); !ok {
-				return nil, false
-			}
-		}
-		return f.keyed(v, key, interval), true
+		return f.keyed(v, k), true
 	case MetricArg:
 		m, err := baseline.MetricByName(arg)
 		if err != nil {
@@ -447,7 +471,7 @@ func (f *Field) Accepts() string {
 	case WindowArg:
 		return "an optional window from 1s to 24h, such as 30s, 5m or 1h"
 	case KeyArg:
-		return "a key of your choice, and after a slash an interval from 1s to 24h if not the configured one, such as mine/1h"
+		return "a key of your choice, after a slash an interval from 1s to 24h if not the configured one, and /workload where the containers of a workload share it, such as mine/1h or mine/1h/workload"
 	case MetricArg:
 		names := make([]string, baseline.NumMetrics)
 		for m := range names {

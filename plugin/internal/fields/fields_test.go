@@ -25,7 +25,7 @@ func newView(t *testing.T) *fields.View {
 	store, _, err := baseline.Open(cfg, "")
 	require.NoError(t, err)
 	return &fields.View{
-		Now: now, Window: time.Minute, Container: c, Posture: &c.Posture, Account: r.Account(c),
+		Now: now, Window: time.Minute, Container: c, Posture: &c.Posture, Account: r.Account(c), Accounts: r,
 		Entries: func() []measure.Entry { return nil }, Baseline: store.View(c.Workload, now),
 	}
 }
@@ -99,7 +99,7 @@ func TestOnceNeedsAKey(t *testing.T) {
 	v, f := newView(t), byName(t, "staging.once")
 	_, ok := f.Value(v, "", false)
 	assert.False(t, ok)
-	for _, bad := range []string{"/1h", "key/", "key/0s", "key/25h", "key/other"} {
+	for _, bad := range []string{"/1h", "key/", "key/0s", "key/25h", "key/other", "key/workload/1h", "key/1h/other", "key/1h/workload/1h", "/workload"} {
 		_, ok := f.Value(v, bad, true)
 		assert.False(t, ok, bad)
 	}
@@ -114,6 +114,35 @@ func TestOnceNeedsAKey(t *testing.T) {
 	assert.Equal(t, true, ask("key", 2*time.Minute), "the configured interval is over")
 	assert.Equal(t, false, ask("slow/1h", 2*time.Minute))
 	assert.Equal(t, true, ask("slow/1h", time.Hour))
+}
+
+func TestOnceMayBeKeptForAWorkload(t *testing.T) {
+	v, f := newView(t), byName(t, "staging.once")
+	ask := func(c *attribute.Container, key string) any {
+		v.Container, v.Posture, v.Account = c, &c.Posture, v.Accounts.Account(c)
+		value, ok := f.Value(v, key, true)
+		assert.True(t, ok)
+		return value
+	}
+	first := &attribute.Container{ID: "367a841b0e49", Workload: "shop/web/web", Image: "shop/web"}
+	again := &attribute.Container{ID: "9b1f6cbd2a07", Workload: "shop/web/web", Image: "shop/web"}
+	other := &attribute.Container{ID: "1c0e4b7f1de2", Workload: "shop/api/api", Image: "shop/web"}
+	built := &attribute.Container{ID: "5a3b87d2c90f", Workload: "shop/web/web", Image: "shop/web2"}
+	power := &attribute.Container{ID: "77f01ab4e3c5", Workload: "shop/web/web", Image: "shop/web", Posture: attribute.Posture{Privileged: true}}
+
+	assert.Equal(t, true, ask(first, "key/1h/workload"))
+	assert.Equal(t, false, ask(again, "key/1h/workload"), "another container of the workload")
+	assert.Equal(t, true, ask(again, "key/1h"), "by itself")
+	assert.Equal(t, true, ask(again, "other/1h/workload"), "another key")
+	for _, c := range []*attribute.Container{other, built, power} {
+		assert.Equal(t, true, ask(c, "key/1h/workload"), "another workload, image or access")
+		assert.Equal(t, false, ask(c, "key/1h/workload"))
+	}
+	v.Now += uint64(time.Hour)
+	assert.Equal(t, true, ask(again, "key/1h/workload"), "the interval is over")
+	assert.Equal(t, true, ask(again, "brief/workload"))
+	v.Now += uint64(time.Minute)
+	assert.Equal(t, true, ask(again, "brief/workload"), "the configured interval is over")
 }
 
 func TestTheCatalogueIsWellFormed(t *testing.T) {

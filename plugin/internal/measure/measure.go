@@ -105,6 +105,7 @@ type Registry struct {
 	last     *Account // of lastOf
 	lastOf   *attribute.Container
 	minute   uint64 // that runs, in minutes since the epoch
+	once     occasions
 }
 
 // New makes an empty registry.
@@ -206,9 +207,9 @@ type Account struct {
 	dirs     topDirs
 	peers    map[sender]*peer
 	giver    *attribute.Container // that wrote what was read last of another container's
-	once     map[string]uint64    // ns since the epoch of the last true answer, by key
-	story    *story               // nil until there is something to tell
-	objects  map[string]uint64    // ns since the epoch of the last reading, or own, by name
+	once     occasions
+	story    *story            // nil until there is something to tell
+	objects  map[string]uint64 // ns since the epoch of the last reading, or own, by name
 
 	minute baseline.Totals // of the minute that runs
 	silent int             // minutes that ended since something was counted
@@ -485,23 +486,39 @@ func (a *Account) Phase(now uint64) Phase {
 // Dir returns the staging directory with the most bytes in the default window, empty when nothing was staged.
 func (a *Account) Dir(now uint64) string { return a.dirs.top(now, a.cfg.Window) }
 
-// maxKeys bounds what Once remembers of a container; rules ask with a handful of keys.
-const maxKeys = 256
-
-// Once reports whether this is the first time within an interval that key is asked; an interval of 0 is the one that is
-// configured.
+// Once reports whether this is the first time within an interval that key is asked of the container; an interval of 0 is the one
+// that is configured.
 func (a *Account) Once(key string, now uint64, interval time.Duration) bool {
-	last, asked := a.once[key]
-	if asked && now < last+uint64(cmp.Or(interval, a.cfg.OnceInterval)) {
+	return a.once.first(key, now, cmp.Or(interval, a.cfg.OnceInterval), maxKeys)
+}
+
+// Once is the same for a key of all containers together.
+func (r *Registry) Once(key string, now uint64, interval time.Duration) bool {
+	return r.once.first(key, now, cmp.Or(interval, r.cfg.OnceInterval), maxSharedKeys)
+}
+
+// What is remembered is bounded. Rules ask with a handful of keys of a container, and of all together with some for each workload.
+const (
+	maxKeys       = 256
+	maxSharedKeys = 4096
+)
+
+// occasions are the last times that something was the first, in ns since the epoch, by key.
+type occasions map[string]uint64
+
+// first reports whether key was not asked within the interval before now.
+func (o *occasions) first(key string, now uint64, interval time.Duration, most int) bool {
+	last, asked := (*o)[key]
+	if asked && now < last+uint64(interval) {
 		return false
 	}
-	if a.once == nil {
-		a.once = map[string]uint64{}
+	if *o == nil {
+		*o = occasions{}
 	}
-	if !asked && len(a.once) >= maxKeys {
-		clear(a.once) // an alert too many rather than one too few
+	if !asked && len(*o) >= most {
+		clear(*o) // an alert too many rather than one too few
 	}
-	a.once[strings.Clone(key)] = now
+	(*o)[strings.Clone(key)] = now
 	return true
 }
 

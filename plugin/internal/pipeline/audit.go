@@ -85,7 +85,7 @@ func (p *Pipeline) openAuditBaseline() {
 func (p *Pipeline) auditView(ts uint64) {
 	c := p.current.identity
 	p.view = fields.View{
-		Now: ts, Window: p.window, Known: true, Audit: p.current.audit, Container: c, Account: p.accounts.Account(c),
+		Now: ts, Window: p.window, Known: true, Audit: p.current.audit, Container: c, Account: p.accounts.Account(c), Accounts: p.accounts,
 		Posture: &p.current.audit.Posture, Baseline: p.baselines.View(c.Workload, ts),
 		Everybody: p.baselines.View(p.attributor.Identity("").Workload, ts),
 	}

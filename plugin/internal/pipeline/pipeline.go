@@ -208,7 +208,7 @@ func (p *Pipeline) look(num, ts uint64, tid int64) bool {
 	}
 	p.view = fields.View{
 		Now: ts, Window: p.window, Container: c.process.Container, Process: c.process,
-		Account: p.accounts.Account(c.process.Container), Baseline: p.baselines.View(c.process.Container.Workload, ts),
+		Account: p.accounts.Account(c.process.Container), Accounts: p.accounts, Baseline: p.baselines.View(c.process.Container.Workload, ts),
 		Posture:   &c.process.Container.Posture,
 		Entries:   p.entered,
 		Known:     p.attributor.Known(c.process.Container, ts),
