@@ -96,29 +96,47 @@ type ladder struct {
 	terms      int // of the whole condition
 }
 
-// laddersOf are those of the rules that are enabled.
+// laddersOf are those of all rules.
 func laddersOf(set *ruleset.Set) (list []ladder) {
 	for _, r := range set.Rules() {
-		if r.Enabled {
-			steps, checkpoint, terms := coverage.Steps(r)
-			list = append(list, ladder{r, steps, checkpoint, terms})
-		}
+		steps, checkpoint, terms := coverage.Steps(r)
+		list = append(list, ladder{r, steps, checkpoint, terms})
 	}
 	return list
+}
+
+// asShipped tells whether a case with the rules of own shows what the ladder's rule does: it runs the rule as it is shipped, and with rules
+// of the case's own only where these enable it.
+func (l *ladder) asShipped(c cases.Case, own *ruleset.Set) bool {
+	if l.rule.Enabled {
+		return len(c.Rules) == 0
+	}
+	r, ok := own.Rule(l.rule.Name)
+	return ok && r.Enabled && r.Filter == l.rule.Filter
 }
 
 // stepsMet are for each ladder how many of its steps an event of a case meets.
 type stepsMet []int
 
-// measure asks the captures of all cases that run the rules as they are, each once: about the terms of the rules, and, where the
-// case passes, about the steps of the ladders. Cases in which more fires come first: what they show need not be asked of
+// measure asks the captures of all cases that run rules as they are shipped, each once: about the terms of the rules, and, where the
+// case passes, about the steps of these rules' ladders. Cases in which more fires come first: what they show need not be asked of
 // others. met has an entry for each result.
 func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run, progress *coverage.Progress, ladders []ladder) (met []stepsMet, err error) {
 	met = make([]stepsMet, len(run.Results))
+	shown := make([][]int, len(run.Results)) // ladders of each
 	var order []int
 	for i, res := range run.Results {
 		met[i] = make(stepsMet, len(ladders))
-		if len(res.Case.Rules) == 0 {
+		own, err := t.ruleSet(res.Case)
+		if err != nil {
+			return nil, err
+		}
+		for n, l := range ladders {
+			if l.asShipped(res.Case, own) {
+				shown[i] = append(shown[i], n)
+			}
+		}
+		if len(shown[i]) > 0 {
 			order = append(order, i)
 		}
 	}
@@ -137,9 +155,9 @@ func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run,
 				mu.Unlock()
 				open := len(ask)
 				if res.Verdict.Passed() { // else what it shows is not what it says
-					for _, l := range ladders {
-						if l.rule.Source == source {
-							ask = append(ask, l.steps...)
+					for _, n := range shown[i] {
+						if ladders[n].rule.Source == source {
+							ask = append(ask, ladders[n].steps...)
 						}
 					}
 				}
@@ -155,8 +173,8 @@ func (t *tester) measure(ctx context.Context, eng engine.Engine, run report.Run,
 				}
 				mu.Unlock()
 				answers = answers[open:]
-				for n, l := range ladders {
-					if len(answers) > 0 && l.rule.Source == source {
+				for _, n := range shown[i] {
+					if l := ladders[n]; len(answers) > 0 && l.rule.Source == source {
 						met[i][n] = max(met[i][n], count(answers[:len(l.steps)]))
 						answers = answers[len(l.steps):]
 					}
@@ -218,16 +236,16 @@ func (t *tester) roles(
 			after, _ := own.Rule(r.Rule)
 			wanted := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Min > 0 })
 			allowed := slices.ContainsFunc(res.Case.Expect, func(e cases.Expectation) bool { return e.Rule == r.Rule && e.Count.Max > 0 })
+			shown := l.asShipped(res.Case, own)
 			switch {
 			case after.Filter != before.Filter:
 				// A macro or list of it is another one, or an exception, and its alerts are others without.
 				if after.Condition == before.Condition && blames(untuned[i], r.Rule) {
 					r.Tuning = append(r.Tuning, res.Case.Name)
 				}
-			case len(res.Case.Rules) > 0:
-			case wanted:
+			case shown && wanted:
 				r.Attack = append(r.Attack, res.Case.Name)
-			case !allowed && met[i][n] > 0:
+			case shown && !allowed && met[i][n] > 0:
 				r.LookAlike = append(r.LookAlike, coverage.LookAlike{Case: res.Case.Name, Terms: l.checkpoint + met[i][n] - 1})
 			}
 		}

@@ -99,6 +99,10 @@ rule Two
   single
     + (evt.type in (read, pread) or evt.type = write) and fd.num > 2
     - (evt.type in (read, pread) or evt.type = write) and not fd.num > 2
+rule Off
+  evt.type = open
+    + evt.type = open
+    - not evt.type = open
 macro alias
   checkpoint
     + evt.type in (read, pread) or evt.type = write
@@ -257,7 +261,7 @@ One         2            0        1  -
 Two         1            2        1  l, 1 of 2 terms
 a.yaml:14:3: rule One: no case of a look-alike
 
-9 of 14 terms exercised
+10 of 15 terms exercised
 1 of 2 rules lack a case
 `, b.String())
 	b.Reset()
@@ -265,7 +269,7 @@ a.yaml:14:3: rule One: no case of a look-alike
 	assert.NotContains(t, b.String(), "no case of", "that is what a check is for")
 	b.Reset()
 	require.NoError(t, WriteJSON(&b, r))
-	for _, want := range []string{`"terms": 14`, `"exercised": 9`, `"lacks": [
+	for _, want := range []string{`"terms": 15`, `"exercised": 10`, `"lacks": [
         "a look-alike"
       ]`, `"look_alike": [
         {

@@ -56,14 +56,12 @@ func (o *Owner) Exercised() bool {
 	return len(o.Terms) > 0 && !slices.ContainsFunc(o.Terms, func(t *Term) bool { return !t.Exercised() })
 }
 
-// Owners are the rules of a set that are enabled, each with its exceptions behind it, then the macros that they
+// Owners are the rules of a set, also those that are not enabled, each with its exceptions behind it, then the macros that they
 // are made of and those that none uses, then the lists likewise.
 func Owners(set *ruleset.Set) []*Owner {
 	w := &walker{owners: map[string]*Owner{}}
 	for _, r := range set.Rules() {
-		if r.Enabled {
-			w.rule(r)
-		}
+		w.rule(r)
 	}
 	for _, m := range set.Macros() {
 		w.owner(Macro, m.Name, "").Pos = m.Pos

@@ -38,7 +38,7 @@ func (m Mutant) String() string {
 	return fmt.Sprintf("%s %s: %s %s", kind, m.Name, m.Change, m.Text)
 }
 
-// Mutants are all changes of one operand of the rules that are enabled, and of their macros. Those of one rule
+// Mutants are all changes of one operand of the rules, also of those that are not enabled, and of their macros. Those of one rule
 // or macro are spread evenly, so that the first few change something of each. A macro of a single check has none: its use is an
 // operand.
 func Mutants(set *ruleset.Set) []Mutant {
@@ -47,7 +47,7 @@ func Mutants(set *ruleset.Set) []Mutant {
 	for _, m := range set.Macros() {
 		macros[m.Name] = m.Pos
 	}
-	for _, r := range runnable(set) {
+	for _, r := range set.Rules() {
 		e.rule, e.macros = r, macros
 		e.visit(owner{name: r.Name}, r.Expr)
 	}

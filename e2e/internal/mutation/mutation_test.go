@@ -70,6 +70,7 @@ rule Two: drop checkpoint
   Two: fd.num > 2
 rule Three: flip evt.type = close
   Three: not evt.type = close
+rule Off: drop checkpoint
 rule One: flip alias
   One: not (evt.type = read or evt.type = write) and not fd.num > 2 and (proc.name = a or proc.name = b)
 macro checkpoint: flip evt.type = read
@@ -77,6 +78,7 @@ macro checkpoint: flip evt.type = read
   Two: (not evt.type = read or evt.type = write) and fd.num > 2
 rule Two: flip checkpoint
   Two: not (evt.type = read or evt.type = write) and fd.num > 2
+rule Off: flip checkpoint
 rule One: drop not single
   One: (evt.type = read or evt.type = write) and (proc.name = a or proc.name = b)
 macro checkpoint: drop evt.type = write
@@ -84,6 +86,7 @@ macro checkpoint: drop evt.type = write
   Two: evt.type = read and fd.num > 2
 rule Two: drop single
   Two: evt.type = read or evt.type = write
+rule Off: drop fd.num = 9
 rule One: flip not single
   One: (evt.type = read or evt.type = write) and fd.num > 2 and (proc.name = a or proc.name = b)
 macro checkpoint: flip evt.type = write
@@ -91,6 +94,7 @@ macro checkpoint: flip evt.type = write
   Two: (evt.type = read or not evt.type = write) and fd.num > 2
 rule Two: flip single
   Two: (evt.type = read or evt.type = write) and not fd.num > 2
+rule Off: flip fd.num = 9
 rule One: drop proc.name = a or proc.name = b
   One: (evt.type = read or evt.type = write) and not fd.num > 2
 rule One: flip proc.name = a or proc.name = b
@@ -104,6 +108,17 @@ rule One: drop proc.name = b
 rule One: flip proc.name = b
   One: (evt.type = read or evt.type = write) and not fd.num > 2 and (proc.name = a or not proc.name = b)
 `, b.String())
+}
+
+func TestARuleThatIsNotEnabledIsChangedWhereACaseEnablesIt(t *testing.T) {
+	set := load(t, rules)
+	enabled := load(t, rules, "- rule: Off\n  enabled: true\n  override: {enabled: replace}\n")
+	for _, m := range Mutants(set) {
+		if m.Name == "Off" {
+			assert.Empty(t, m.Apply(set), m)
+			assert.Len(t, m.Apply(enabled), 1, m)
+		}
+	}
 }
 
 func TestARuleThatIsAMacroIsChangedInTheMacro(t *testing.T) {
