@@ -25,6 +25,7 @@ type Config struct {
 	Window        time.Duration // how long a process remembers where it has data from
 	Memory        time.Duration // how long a file does
 	Grace         time.Duration // how long a container's metadata may take to come
+	PeerBytes     uint64        // how much a peer must send within Window to be one of many
 	Orchestrator  Orchestrator
 	Paths         Paths
 	Networks      Networks

@@ -796,7 +796,7 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 
 func TestWorkersOfOneServerPassOnWhatAnotherStored(t *testing.T) {
 	upload := func(n *node, pid int64) {
-		n.socket(pid, 5, "10.77.0.70:40000", true)
+		n.socket(pid, 5, "10.77.0.70:5432", false)
 		n.open(pid, 4, "/tmp/spool/1", true)
 		n.read(pid, 5, mb)
 		n.write(pid, 4, mb, "data")
@@ -840,6 +840,45 @@ func TestWorkersOfOneServerPassOnWhatAnotherStored(t *testing.T) {
 		assert.Zero(t, send(n, 12))
 		assert.Equal(t, mb, send(n, 13), "another program")
 	})
+}
+
+func TestUploadsAreGatheredWhereTheyArePackedHiddenOrOfMany(t *testing.T) {
+	const many = 3
+	for _, test := range []struct {
+		name, path, head string
+		peers            int
+		apart            uint64 // ns between peers
+		staged           uint64 // of what another program sends outside
+	}{
+		{"one peer's are converted and sent away", "/tmp/up", "data", 1, 0, 0},
+		{"two replicas of a proxy pass on what is", "/tmp/up", "data", many - 1, 0, 0},
+		{"many peers'", "/tmp/up", "data", many, 0, many * mb},
+		{"many peers', one after the other", "/tmp/up", "data", many, 6 * 60 * second, 0},
+		{"packed", "/tmp/up", "\x1f\x8b\x08", 1, 0, mb},
+		{"hidden", "/tmp/.up/1", "data", 1, 0, mb},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.process(20, 'a')
+			n.open(10, 4, test.path, true)
+			for i := range test.peers {
+				n.now += test.apart
+				n.socket(10, 5, fmt.Sprintf("10.77.0.%d:40000", 70+i), true)
+				n.read(10, 5, mb)
+				moved := n.write(10, 4, mb, test.head)
+				assert.Equal(t, mb, moved.From[attribute.Uploaded])
+				assert.Zero(t, moved.From[attribute.Received])
+			}
+			n.open(20, 3, test.path, false)
+			n.open(20, 7, "/tmp/out", true)
+			n.socket(20, 6, "203.0.113.10:443", false)
+			var size uint64 = mb * uint64(test.peers)
+			n.read(20, 3, size)
+			assert.Equal(t, test.staged, n.write(20, 6, size, "").From[attribute.Staged])
+			assert.Equal(t, test.staged, n.write(20, 7, size, "data").From[attribute.Local], "the result is made of what was gathered, or it is not")
+		})
+	}
 }
 
 func TestDescriptorsWithoutADeviceAreMatchedByInodeAndName(t *testing.T) {

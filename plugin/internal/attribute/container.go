@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Host is the id of the pseudo-containers that everything outside containers belongs to, one for each of systemd's services
@@ -27,16 +28,63 @@ type Container struct {
 	// PodContainer is its name in the pod.
 	PodContainer string
 
-	sandbox    string // id of the container that holds its pod's namespaces, empty where it is not known or itself
-	told       bool   // its metadata has come
-	guessed    bool   // by the group of a process that may not have run its program yet: the group may still be its runtime's
-	since      uint64 // ns since the epoch: when it was first seen
-	serves     bool   // somebody connected to it
-	ownNetwork bool   // has addresses of its own, not the node's
-	mountsTold bool   // Mounts are all there are
-	layered    bool   // its own file system lies on no block device
+	sandbox    string   // id of the container that holds its pod's namespaces, empty where it is not known or itself
+	told       bool     // its metadata has come
+	guessed    bool     // by the group of a process that may not have run its program yet: the group may still be its runtime's
+	since      uint64   // ns since the epoch: when it was first seen
+	serves     bool     // somebody connected to it
+	ownNetwork bool     // has addresses of its own, not the node's
+	mountsTold bool     // Mounts are all there are
+	layered    bool     // its own file system lies on no block device
+	uploads    []upload // the latest, of different peers
 	// What it read of the node's files without a mount for them, in bytes, and since when, in ns since the epoch.
 	beyond, beyondSince uint64
+}
+
+// upload is what a peer that is not external sent over connections of its own making.
+type upload struct {
+	sender   Sender
+	numBytes uint64
+	ts       uint64 // ns since the epoch of the last byte
+}
+
+// many is how many peers make data that is sent to a container data of several systems: fewer may be the replicas of a proxy.
+const many = 3
+
+// uploaded notes what a peer sent.
+func (c *Container) uploaded(s Sender, n, ts uint64, window time.Duration) {
+	oldest := 0
+	for i := range c.uploads {
+		u := &c.uploads[i]
+		switch {
+		case u.sender != s:
+			if u.ts < c.uploads[oldest].ts {
+				oldest = i
+			}
+			continue
+		case ts > u.ts && ts-u.ts > uint64(window):
+			u.numBytes = 0
+		}
+		u.numBytes, u.ts = u.numBytes+n, max(u.ts, ts)
+		return
+	}
+	u := upload{s, n, ts}
+	if len(c.uploads) < 2*many {
+		c.uploads = append(c.uploads, u)
+		return
+	}
+	c.uploads[oldest] = u
+}
+
+// manySent reports whether so many peers sent as much within a window.
+func (c *Container) manySent(atLeast, ts uint64, window time.Duration) bool {
+	n := 0
+	for i := range c.uploads {
+		if u := &c.uploads[i]; u.numBytes >= atLeast && (ts <= u.ts || ts-u.ts <= uint64(window)) {
+			n++
+		}
+	}
+	return n >= many
 }
 
 // from returns the other container that something comes from, nil where that is c itself or the host, which gives every

@@ -12,7 +12,8 @@ type Origin uint8
 
 const (
 	Local     Origin = iota // read from files as data
-	Received                // sent by a peer that is not external
+	Received                // sent by a peer that is not external, to whom we connected
+	Uploaded                // sent by one that connected to us: perhaps a proxy that passes on what comes from outside
 	Fetched                 // sent by an external peer: what came from outside is not taken from here when it leaves
 	Staged                  // read from a file that local or received bytes were gathered in
 	Packed                  // read from an archive that such bytes were gathered in, or from a pipe that carried one

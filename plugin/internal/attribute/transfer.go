@@ -67,10 +67,16 @@ func (a *Attributor) read(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 			a.receive(p, r, io, t)
 		} else {
 			from := Received
-			if t.Peer.Class == External {
+			switch {
+			case t.Peer.Class == External:
 				from = Fetched
-			} else if t.Peer.Remote() {
-				p.Senders.Add(Sender{t.Peer.Addr.Addr(), t.Peer.Container}, io.NumBytes)
+			case t.Peer.Remote():
+				sender := Sender{t.Peer.Addr.Addr(), t.Peer.Container}
+				p.Senders.Add(sender, io.NumBytes)
+				if r.Inbound {
+					from = Uploaded
+					p.Container.uploaded(sender, io.NumBytes, io.TS, a.cfg.Window)
+				}
 			}
 			p.holds.add(from, io.NumBytes, io.TS, a.cfg.Window)
 		}
@@ -96,11 +102,15 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	passedOn := p.wrote(f)
 	a.collect(p, f, io, passedOn)
 	stock := f.contents.get(Local, io.TS, m)
-	if t.Staged = stock > 0; !t.Staged && f.contents.get(Received, io.TS, m) == 0 { // gathered here, it is no source
+	sent := f.contents.get(Received, io.TS, m)
+	if t.Staged = stock > 0; !t.Staged && sent+f.contents.get(Uploaded, io.TS, m) == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
 	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
-		stock = min(f.Size, stock+f.contents.get(Received, io.TS, m))
+		if a.amassed(p.Container, f, io.TS) {
+			sent += f.contents.get(Uploaded, io.TS, m)
+		}
+		stock = min(f.Size, stock+sent)
 	}
 	// The same bytes again and again are no more data.
 	left := maxGiven*stock - min(maxGiven*stock, f.given.get(Local, io.TS, m))
@@ -152,6 +162,12 @@ func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 // maxGiven is how often a file's staged bytes count as taken while they are remembered: once, and once more for a second try.
 const maxGiven = 2
 
+// amassed reports whether uploads in a file count as gathered. A service behind a proxy stores uploads, has another program convert
+// them, and sends the result away; that is its work unless it packs or hides them, or gets them from many.
+func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
+	return f.Packed || f.Location == Hidden || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
+}
+
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
@@ -162,14 +178,20 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO, passedOn bool) 
 		return
 	}
 	local, received, fetched := f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Fetched, ts, m)
+	uploaded := f.contents.get(Uploaded, ts, m)
 	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
 	if passedOn {
 		p.holds.add(Local, share(n, local, f.Size), ts, w)
 		p.holds.add(Received, share(n, received, f.Size), ts, w)
+		p.holds.add(Uploaded, share(n, uploaded, f.Size), ts, w)
 		return
 	}
-	unseen := f.Size - min(f.Size, local+received+fetched)
-	p.holds.add(Local, share(n, local+received+unseen, f.Size), ts, w)
+	unseen := f.Size - min(f.Size, local+received+uploaded+fetched)
+	if !a.amassed(p.Container, f, ts) {
+		p.holds.add(Uploaded, share(n, uploaded, f.Size), ts, w)
+		uploaded = 0
+	}
+	p.holds.add(Local, share(n, local+received+uploaded+unseen, f.Size), ts, w)
 }
 
 // receive gives a process what comes out of a channel.
@@ -181,7 +203,11 @@ func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer
 			t.Handed = share(io.NumBytes, staged, f.passed)
 		}
 	}
-	gathered := min(f.passed, f.carries.get(Local, io.TS, w)+f.carries.get(Received, io.TS, w))
+	gathered := f.carries.get(Local, io.TS, w) + f.carries.get(Received, io.TS, w)
+	if f.packed || p.Container.manySent(a.cfg.PeerBytes, io.TS, w) {
+		gathered += f.carries.get(Uploaded, io.TS, w)
+	}
+	gathered = min(gathered, f.passed)
 	for o := range numOrigins {
 		amount := f.carries.get(o, io.TS, w)
 		if o == Packed && f.packed || o == Piped && r.channel.joins {

@@ -184,6 +184,7 @@ func (c Config) Settings() (Settings, error) {
 			Memory:       memory,
 			Grace:        v.duration("metadata_grace", c.MetadataGrace, 0, time.Hour),
 			Orchestrator: v.orchestrator(c.Orchestrator),
+			PeerBytes:    c.PeerBytes,
 			Paths: attribute.Paths{
 				Tmp:       v.paths("locations.tmp", c.Locations.Tmp),
 				Shm:       v.paths("locations.shm", c.Locations.Shm),

@@ -362,7 +362,7 @@ func (a *Account) fileWritten(t *attribute.Transfer) {
 		a.add(bundled, t.TS, t.From[attribute.Local])
 	}
 	if f.Packed || f.Location != attribute.NoLocation && !f.Location.OwnPlace() {
-		a.add(RemoteStagedBytes, t.TS, t.From[attribute.Received])
+		a.add(RemoteStagedBytes, t.TS, min(t.NumBytes, t.From[attribute.Received]+t.From[attribute.Uploaded]))
 		a.wrote(t)
 	}
 }

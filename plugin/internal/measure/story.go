@@ -61,7 +61,7 @@ func (r *recent[T]) start() uint64 { return cmp.Or(r.sinceBefore, r.since) }
 // wrote follows a write to a file that lies in a staging location or is an archive.
 func (a *Account) wrote(t *attribute.Transfer) {
 	f, m := t.Resource.File, a.cfg.Memory
-	n := t.From[attribute.Local] + t.From[attribute.Received]
+	n := t.From[attribute.Local] + t.From[attribute.Received] + t.From[attribute.Uploaded]
 	if n == 0 {
 		return
 	}
@@ -90,7 +90,7 @@ func (a *Account) tell(t *attribute.Transfer) *story {
 	if n := t.From[attribute.Local]; n > 0 {
 		t.Process.Sources.MoveTo(s.collected.at(t.TS, m), larger*n)
 	}
-	if n := t.From[attribute.Received]; n > 0 {
+	if n := t.From[attribute.Received] + t.From[attribute.Uploaded]; n > 0 {
 		t.Process.Senders.MoveTo(s.received.at(t.TS, m), larger*n)
 	}
 	return s
