@@ -16,8 +16,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
-
-	"github.com/elastic/go-freelru"
 )
 
 // Config is what an Attributor needs to know.
@@ -62,15 +60,15 @@ type Attributor struct {
 
 	cfg          Config
 	table        Table
-	threads      *freelru.LRU[int64, *Process]
-	files        *freelru.LRU[fileKey, *File]
-	written      *freelru.LRU[uint64, *File] // by inode alone, see file
-	containers   *freelru.LRU[string, *Container]
-	channels     *freelru.LRU[channelKey, *channel]
-	addresses    *freelru.LRU[netip.Addr, home]
-	endpoints    *freelru.LRU[netip.AddrPort, *Container] // of this node's containers
-	births       []birth                                  // a ring
-	orchestrated uint64                                   // ns since the epoch: when the first pod was told; 0 for never
+	threads      latest[int64, *Process]
+	files        latest[fileKey, *File]
+	written      latest[uint64, *File] // by inode alone, see file
+	containers   latest[string, *Container]
+	channels     latest[channelKey, *channel]
+	addresses    latest[netip.Addr, home]
+	endpoints    latest[netip.AddrPort, *Container] // of this node's containers
+	births       []birth                            // a ring
+	orchestrated uint64                             // ns since the epoch: when the first pod was told; 0 for never
 	nextBirth    int
 	runs         uint64 // of programs that were started while it was watched
 
@@ -97,30 +95,26 @@ func New(cfg Config, table Table) (*Attributor, error) {
 	a := &Attributor{cfg: cfg, table: table, births: make([]birth, maxBirths)}
 	seed := maphash.MakeSeed()
 	var err error
-	if a.threads, err = newLRU[int64, *Process](seed, cfg.MaxThreads); err != nil {
+	if a.threads, err = newLatest[int64, *Process](seed, cfg.MaxThreads); err != nil {
 		return nil, err
 	}
-	if a.files, err = newLRU[fileKey, *File](seed, cfg.MaxFiles); err != nil {
+	if a.files, err = newLatest[fileKey, *File](seed, cfg.MaxFiles); err != nil {
 		return nil, err
 	}
-	if a.written, err = newLRU[uint64, *File](seed, maxWritten); err != nil {
+	if a.written, err = newLatest[uint64, *File](seed, maxWritten); err != nil {
 		return nil, err
 	}
-	if a.containers, err = newLRU[string, *Container](seed, cfg.MaxContainers); err != nil {
+	if a.containers, err = newLatest[string, *Container](seed, cfg.MaxContainers); err != nil {
 		return nil, err
 	}
-	if a.channels, err = newLRU[channelKey, *channel](seed, maxChannels); err != nil {
+	if a.channels, err = newLatest[channelKey, *channel](seed, maxChannels); err != nil {
 		return nil, err
 	}
-	if a.addresses, err = newLRU[netip.Addr, home](seed, cfg.MaxContainers); err != nil {
+	if a.addresses, err = newLatest[netip.Addr, home](seed, cfg.MaxContainers); err != nil {
 		return nil, err
 	}
-	if a.endpoints, err = newLRU[netip.AddrPort, *Container](seed, maxEndpoints); err != nil {
+	if a.endpoints, err = newLatest[netip.AddrPort, *Container](seed, maxEndpoints); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-func newLRU[K comparable, V any](seed maphash.Seed, capacity int) (*freelru.LRU[K, V], error) {
-	return freelru.New[K, V](uint32(capacity), func(k K) uint32 { return uint32(maphash.Comparable(seed, k)) })
 }
