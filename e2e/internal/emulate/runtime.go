@@ -230,6 +230,10 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 	if err != nil {
 		panic(err) // strings, numbers and lists of them
 	}
+	ready := Command{Argv: k.command("wait", "--namespace", namespace, "--for", "condition=Ready", "--timeout", k.cfg.Limit.String(), "pod/"+pod)}
+	why := Command{Argv: k.command("get", "--namespace", namespace, "pod/"+pod, "--output",
+		`jsonpath={range .status.conditions[?(@.status=="False")]}{.type} is false: {.reason} {.message}{"\n"}{end}`+
+			`{range .status.containerStatuses[*]}{.name}: {.state.waiting.reason} {.state.waiting.message}{.state.terminated.reason}{"\n"}{end}`)}
 	p := Plan{
 		Fetch: []Command{{
 			Does: "wait until the namespace of an earlier run is gone",
@@ -239,7 +243,7 @@ func (k kubectl) Plan(s Scene, run string) Plan {
 		SetUp: []Command{{Does: "make a namespace and a pod", Argv: k.command("create", "--filename", "-"), Stdin: string(manifest)}},
 		Act: []Command{{
 			Does: "wait for the pod",
-			Argv: k.command("wait", "--namespace", namespace, "--for", "condition=Ready", "--timeout", k.cfg.Limit.String(), "pod/"+pod),
+			Argv: []string{"sh", "-c", ready.String() + " || { " + why.String() + " >&2; exit 1; }"},
 		}},
 		Clear: []Command{{
 			Does: "delete the namespace",
