@@ -3,10 +3,7 @@
 package measure
 
 import (
-	"cmp"
 	"hash/maphash"
-	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -255,90 +252,6 @@ func (a *Account) fileRead(t *attribute.Transfer) {
 	a.touch(Sources, &f.Read, t)
 }
 
-// sender tells remote peers apart: by container where it is known, which may have several addresses, else by address.
-type sender struct {
-	container *attribute.Container
-	addr      netip.Addr
-}
-
-// peer is what one sender sent.
-type peer struct {
-	numBytes uint64
-	ts       uint64 // ns since the epoch of the last byte
-	counted  uint64 // ns since the epoch: when it was last counted as distinct; 0 for not
-}
-
-// maxPeers bounds the senders that are told apart. Of more than that the count goes on, but one that comes back may count
-// again.
-const maxPeers = 1024
-
-func (a *Account) received(t *attribute.Transfer) {
-	if !t.Peer.Remote() {
-		return
-	}
-	a.add(RemoteBytes, t.TS, t.NumBytes)
-	if t.Peer.Internal() {
-		a.add(InternalIngressBytes, t.TS, t.NumBytes)
-	}
-	p := a.sender(t)
-	if t.TS > p.ts+uint64(a.cfg.Window) {
-		*p = peer{}
-	}
-	before := p.ts
-	p.numBytes, p.ts = p.numBytes+t.NumBytes, max(p.ts, t.TS)
-	switch {
-	case p.numBytes < a.cfg.PeerBytes:
-	case p.counted == 0:
-		a.counter(RemotePeers).Add(t.TS, 1)
-		a.tally(RemotePeers, 1)
-		p.counted = t.TS
-	case t.TS >= p.counted+uint64(time.Second):
-		a.counter(RemotePeers).Move(p.counted, t.TS)
-		if before/uint64(baseline.WindowLength) != t.TS/uint64(baseline.WindowLength) {
-			a.tally(RemotePeers, 1)
-		}
-		p.counted = t.TS
-	}
-}
-
-// sender returns what the sender of a transfer sent. One whose container was not known at first keeps its count.
-func (a *Account) sender(t *attribute.Transfer) *peer {
-	unnamed := sender{addr: t.Peer.Addr.Addr()}
-	key := unnamed
-	if t.Peer.Container != nil {
-		key = sender{container: t.Peer.Container}
-	}
-	p, ok := a.peers[key]
-	if ok {
-		return p
-	}
-	if p, ok = a.peers[unnamed]; ok {
-		delete(a.peers, unnamed)
-	} else {
-		p = &peer{}
-	}
-	if a.peers == nil {
-		a.peers = map[sender]*peer{}
-	}
-	if len(a.peers) >= maxPeers {
-		a.forgetPeers(t.TS)
-	}
-	a.peers[key] = p
-	return p
-}
-
-// forgetPeers makes room: those that sent nothing for a window go, and if that is none, all do.
-func (a *Account) forgetPeers(now uint64) {
-	for key, p := range a.peers {
-		if now > p.ts+uint64(a.cfg.Window) {
-			delete(a.peers, key)
-		}
-	}
-	if len(a.peers) >= maxPeers {
-		clear(a.peers)
-	}
-}
-
 // Giver returns the container that wrote what was read last of another container's, nil when nothing was.
 func (a *Account) Giver() *attribute.Container { return a.giver }
 
@@ -411,44 +324,6 @@ func (a *Account) touch(m Metric, last *attribute.Touch, t *attribute.Transfer) 
 // Running notes that the account's owner does something, though it moves no bytes.
 func (a *Account) Running() { a.silent = 0 }
 
-// maxObjects bounds the objects that are told apart. Of more than that the count goes on, but one that comes back may count
-// again.
-const maxObjects = 4096
-
-// own is in the place of the time at which an object was read: the identity wrote it, and reading it tells it nothing new.
-const own = 0
-
-// WroteObject notes that an identity wrote an object through the orchestrator, as who deploys does with what it reads before.
-func (a *Account) WroteObject(name string) {
-	if last := a.objects[name]; last != own {
-		a.counter(Sources).Remove(last)
-	}
-	a.keepObject(name, own)
-}
-
-func (a *Account) keepObject(name string, ts uint64) {
-	if a.objects == nil || len(a.objects) >= maxObjects {
-		a.objects = map[string]uint64{}
-	}
-	a.objects[name] = ts
-}
-
-// ReadObject counts an object that an identity read through the orchestrator among the distinct sources.
-func (a *Account) ReadObject(name string, ts uint64) {
-	last, ok := a.objects[name]
-	switch {
-	case ok && last == own:
-		return
-	case !ok:
-		a.counter(Sources).Add(ts, 1)
-	case ts > last:
-		a.counter(Sources).Move(last, ts)
-	default:
-		return
-	}
-	a.keepObject(name, ts)
-}
-
 // Sum returns a metric's value over the window of length w that ends at now.
 func (a *Account) Sum(m Metric, now uint64, w time.Duration) uint64 {
 	if a.counters[m] == nil {
@@ -485,102 +360,3 @@ func (a *Account) Phase(now uint64) Phase {
 
 // Dir returns the staging directory with the most bytes in the default window, empty when nothing was staged.
 func (a *Account) Dir(now uint64) string { return a.dirs.top(now, a.cfg.Window) }
-
-// Once reports whether this is the first time within an interval that key is asked of the container; an interval of 0 is the one
-// that is configured.
-func (a *Account) Once(key string, now uint64, interval time.Duration) bool {
-	return a.once.first(key, now, cmp.Or(interval, a.cfg.OnceInterval), maxKeys)
-}
-
-// Once is the same for a key of all containers together.
-func (r *Registry) Once(key string, now uint64, interval time.Duration) bool {
-	return r.once.first(key, now, cmp.Or(interval, r.cfg.OnceInterval), maxSharedKeys)
-}
-
-// What is remembered is bounded. Rules ask with a handful of keys of a container, and of all together with some for each workload.
-const (
-	maxKeys       = 256
-	maxSharedKeys = 4096
-)
-
-// occasions are the last times that something was the first, in ns since the epoch, by key.
-type occasions map[string]uint64
-
-// first reports whether key was not asked within the interval before now.
-func (o *occasions) first(key string, now uint64, interval time.Duration, most int) bool {
-	last, asked := (*o)[key]
-	if asked && now < last+uint64(interval) {
-		return false
-	}
-	if *o == nil {
-		*o = occasions{}
-	}
-	if !asked && len(*o) >= most {
-		clear(*o) // an alert too many rather than one too few
-	}
-	(*o)[strings.Clone(key)] = now
-	return true
-}
-
-// topDirs keeps the directories with the most bytes, a space-saving sketch (Metwally et al., 2005): a newcomer takes the
-// place and the count of the smallest, so no large directory is ever missed.
-type topDirs struct {
-	dirs []dir
-	last int
-}
-
-type dir struct {
-	path     string
-	numBytes uint64
-	ts       uint64 // ns since the epoch of the last write
-}
-
-const maxDirs = 16
-
-func (d *topDirs) add(path string, n, ts uint64, w time.Duration) {
-	if d.last < len(d.dirs) && d.dirs[d.last].path == path {
-		d.dirs[d.last].grow(n, ts, w)
-		return
-	}
-	least := 0
-	for i := range d.dirs {
-		if d.dirs[i].path == path {
-			d.last = i
-			d.dirs[i].grow(n, ts, w)
-			return
-		}
-		if d.dirs[i].weight(ts, w) < d.dirs[least].weight(ts, w) {
-			least = i
-		}
-	}
-	if len(d.dirs) < maxDirs {
-		d.last = len(d.dirs)
-		d.dirs = append(d.dirs, dir{path, n, ts})
-		return
-	}
-	d.last = least
-	d.dirs[least] = dir{path, d.dirs[least].weight(ts, w) + n, ts}
-}
-
-func (d *topDirs) top(now uint64, w time.Duration) string {
-	path, most := "", uint64(0)
-	for i := range d.dirs {
-		if n := d.dirs[i].weight(now, w); n > most {
-			path, most = d.dirs[i].path, n
-		}
-	}
-	return path
-}
-
-func (d *dir) grow(n, ts uint64, w time.Duration) {
-	d.numBytes = d.weight(ts, w) + n
-	d.ts = max(d.ts, ts)
-}
-
-// weight is the directory's bytes, none once nothing was written for a whole window.
-func (d *dir) weight(now uint64, w time.Duration) uint64 {
-	if now > d.ts+uint64(w) {
-		return 0
-	}
-	return d.numBytes
-}
