@@ -107,7 +107,7 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
 	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
-		if a.amassed(p.Container, f, io.TS) {
+		if f.Packed || a.amassed(p.Container, f, io.TS) {
 			sent += f.contents.get(Uploaded, io.TS, m)
 		}
 		stock = min(f.Size, stock+sent)
@@ -162,10 +162,11 @@ func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 // maxGiven is how often a file's staged bytes count as taken while they are remembered: once, and once more for a second try.
 const maxGiven = 2
 
-// amassed reports whether uploads in a file count as gathered. A service behind a proxy stores uploads, has another program convert
-// them, and sends the result away; that is its work unless it packs or hides them, or gets them from many.
+// amassed reports whether uploads in a file were collected by whoever takes them. A service behind a proxy stores uploads, has another
+// program convert or unpack them, and sends the result away; that is its work unless it hides them or gets them from many. An archive of
+// them that is sent as it is was gathered all the same.
 func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
-	return f.Packed || f.Location == Hidden || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
+	return f.Location == Hidden || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
 }
 
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
