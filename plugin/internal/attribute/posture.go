@@ -84,6 +84,13 @@ func (p *Posture) Reasons() string {
 	return strings.Join(reasons, ", ")
 }
 
+// Granted is Reasons without the use that was made of them.
+func (p *Posture) Granted() string {
+	granted := *p
+	granted.NodeFiles, granted.NodeDevices = false, false
+	return granted.Reasons()
+}
+
 // ran notes what a process that a container runs may do.
 func (p *Posture) ran(uid uint32, effective uint64) {
 	p.Root = p.Root || uid == 0

@@ -1,6 +1,8 @@
 package attribute
 
 import (
+	"time"
+
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/schema"
 )
@@ -178,8 +180,7 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO, passedOn bool) 
 		p.holds.add(Local, n, ts, w)
 		return
 	}
-	local, received, fetched := f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Fetched, ts, m)
-	uploaded := f.contents.get(Uploaded, ts, m)
+	local, received, uploaded, fetched := f.madeOf(ts, m)
 	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
 	if passedOn {
 		p.holds.add(Local, share(n, local, f.Size), ts, w)
@@ -193,6 +194,22 @@ func (a *Attributor) collect(p *Process, f *File, io *decode.IO, passedOn bool) 
 		uploaded = 0
 	}
 	p.holds.add(Local, share(n, local+received+uploaded+unseen, f.Size), ts, w)
+}
+
+// Packing is how many times smaller packing makes data at most, and unpacking larger, as far as anybody counts.
+const Packing = 20
+
+// madeOf returns how many bytes of a file are of which origin. What is unpacked or converted is larger than what it was made of: the
+// rest of a file has the origins of the part that is known, up to a limit.
+func (f *File) madeOf(ts uint64, m time.Duration) (local, received, uploaded, fetched uint64) {
+	local, received = f.contents.get(Local, ts, m), f.contents.get(Received, ts, m)
+	uploaded, fetched = f.contents.get(Uploaded, ts, m), f.contents.get(Fetched, ts, m)
+	known := local + received + uploaded + fetched
+	if known == 0 || known >= f.Size {
+		return local, received, uploaded, fetched
+	}
+	all := min(f.Size, Packing*known)
+	return share(all, local, known), share(all, received, known), share(all, uploaded, known), share(all, fetched, known)
 }
 
 // receive gives a process what comes out of a channel.

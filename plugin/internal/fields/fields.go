@@ -384,7 +384,7 @@ func topDestinations(v *View) any { return orNone(v.Account.TopDestinations(v.No
 type key struct {
 	name     string
 	interval time.Duration // 0 for the configured one
-	shared   bool          // by the containers of a workload that have the same image and access
+	shared   bool          // by the containers of a workload that have the same image and were given the same access
 }
 
 // perWorkload ends a key that is kept for a workload.
@@ -408,7 +408,7 @@ func parseKey(arg string) (k key, ok bool) {
 
 func once(v *View, k key) any {
 	if k.shared {
-		kept := strings.Join([]string{k.name, v.Container.Workload, v.Container.Image, v.Posture.Reasons()}, "\x00")
+		kept := strings.Join([]string{k.name, v.Container.Workload, v.Container.Image, v.Posture.Granted()}, "\x00")
 		return v.Accounts.Once(kept, v.Now, k.interval)
 	}
 	return v.Account.Once(k.name, v.Now, k.interval)

@@ -134,6 +134,8 @@ func TestOnceMayBeKeptForAWorkload(t *testing.T) {
 	assert.Equal(t, false, ask(again, "key/1h/workload"), "another container of the workload")
 	assert.Equal(t, true, ask(again, "key/1h"), "by itself")
 	assert.Equal(t, true, ask(again, "other/1h/workload"), "another key")
+	used := &attribute.Container{ID: "04ccf1a6d9b8", Workload: "shop/web/web", Image: "shop/web", Posture: attribute.Posture{NodeFiles: true}}
+	assert.Equal(t, false, ask(used, "key/1h/workload"), "it uses what none of them was given")
 	for _, c := range []*attribute.Container{other, built, power} {
 		assert.Equal(t, true, ask(c, "key/1h/workload"), "another workload, image or access")
 		assert.Equal(t, false, ask(c, "key/1h/workload"))

@@ -73,9 +73,6 @@ func (a *Account) wrote(t *attribute.Transfer) {
 	}
 }
 
-// packing is how many times smaller packing makes data at most, as far as the story goes.
-const packing = 20
-
 // tell begins or goes on with the story and adds to it where the bytes of a write came from. What a process read is
 // told once.
 func (a *Account) tell(t *attribute.Transfer) *story {
@@ -85,7 +82,7 @@ func (a *Account) tell(t *attribute.Transfer) *story {
 	s, m := a.story, a.cfg.Memory
 	larger := uint64(1) // how much more was read than is written
 	if t.Resource.Kind == attribute.FileKind && t.Resource.File.Packed {
-		larger = packing
+		larger = attribute.Packing
 	}
 	if n := t.From[attribute.Local]; n > 0 {
 		t.Process.Sources.MoveTo(s.collected.at(t.TS, m), larger*n)
