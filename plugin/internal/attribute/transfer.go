@@ -14,10 +14,10 @@ type Transfer struct {
 	Process   *Process
 	Resource  *Resource
 	Write     bool   // from the process to the resource
+	Staged    bool   // of a read: from a file that local bytes were gathered in
 	NumBytes  uint64 // never 0
 	Peer      Peer
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
-	Staged    bool    // of a read: from a file that local bytes were gathered in
 	Found     uint64  // of a read: bytes of the file that nobody was seen to write
 	// HandedOver is, of a read of what another container wrote to a file or into a connection within the machine, that
 	// container; Handed of the bytes are data that was staged, packed or piped.
@@ -102,15 +102,15 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		return
 	}
 	passedOn := p.wrote(f)
-	a.collect(p, f, io, passedOn)
-	stock := f.contents.get(Local, io.TS, m)
-	sent := f.contents.get(Received, io.TS, m)
-	if t.Staged = stock > 0; !t.Staged && sent+f.contents.get(Uploaded, io.TS, m) == 0 { // gathered here, it is no source
+	made := f.madeOf(io.TS, m)
+	a.collect(p, f, &made, io, passedOn)
+	stock, sent := made.local, made.received
+	if t.Staged = stock > 0; !t.Staged && sent+made.uploaded == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
 	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
-		if f.Packed || a.amassed(p.Container, f, io.TS) {
-			sent += f.contents.get(Uploaded, io.TS, m)
+		if made.uploaded > 0 && (f.Packed || a.amassed(p.Container, f, io.TS)) {
+			sent += made.uploaded
 		}
 		stock = min(f.Size, stock+sent)
 	}
@@ -174,42 +174,55 @@ func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
-func (a *Attributor) collect(p *Process, f *File, io *decode.IO, passedOn bool) {
-	n, ts, w, m := io.NumBytes, io.TS, a.cfg.Window, a.cfg.Memory
+func (a *Attributor) collect(p *Process, f *File, made *makeUp, io *decode.IO, passedOn bool) {
+	n, ts, w := io.NumBytes, io.TS, a.cfg.Window
 	if !f.whole {
 		p.holds.add(Local, n, ts, w)
 		return
 	}
-	local, received, uploaded, fetched := f.madeOf(ts, m)
-	p.holds.add(Fetched, share(n, fetched, f.Size), ts, w)
+	all := made.grown(f.Size)
+	p.holds.add(Fetched, share(n, all.fetched, f.Size), ts, w)
 	if passedOn {
-		p.holds.add(Local, share(n, local, f.Size), ts, w)
-		p.holds.add(Received, share(n, received, f.Size), ts, w)
-		p.holds.add(Uploaded, share(n, uploaded, f.Size), ts, w)
+		p.holds.add(Local, share(n, all.local, f.Size), ts, w)
+		p.holds.add(Received, share(n, all.received, f.Size), ts, w)
+		p.holds.add(Uploaded, share(n, all.uploaded, f.Size), ts, w)
 		return
 	}
-	unseen := f.Size - min(f.Size, local+received+uploaded+fetched)
-	if !a.amassed(p.Container, f, ts) {
-		p.holds.add(Uploaded, share(n, uploaded, f.Size), ts, w)
-		uploaded = 0
+	collected := all.local + all.received + f.Size - min(f.Size, all.known())
+	if all.uploaded > 0 {
+		if a.amassed(p.Container, f, ts) {
+			collected += all.uploaded
+		} else {
+			p.holds.add(Uploaded, share(n, all.uploaded, f.Size), ts, w)
+		}
 	}
-	p.holds.add(Local, share(n, local+received+uploaded+unseen, f.Size), ts, w)
+	p.holds.add(Local, share(n, collected, f.Size), ts, w)
 }
 
 // Packing is how many times smaller packing makes data at most, and unpacking larger, as far as anybody counts.
 const Packing = 20
 
-// madeOf returns how many bytes of a file are of which origin. What is unpacked or converted is larger than what it was made of: the
-// rest of a file has the origins of the part that is known, up to a limit.
-func (f *File) madeOf(ts uint64, m time.Duration) (local, received, uploaded, fetched uint64) {
-	local, received = f.contents.get(Local, ts, m), f.contents.get(Received, ts, m)
-	uploaded, fetched = f.contents.get(Uploaded, ts, m), f.contents.get(Fetched, ts, m)
-	known := local + received + uploaded + fetched
-	if known == 0 || known >= f.Size {
-		return local, received, uploaded, fetched
+// makeUp is how many bytes of a file came from where, as far as that is known.
+type makeUp struct{ local, received, uploaded, fetched uint64 }
+
+func (f *File) madeOf(ts uint64, m time.Duration) makeUp {
+	if f.Size == 0 { // nobody was seen to write to it, as with most files that are read
+		return makeUp{}
 	}
-	all := min(f.Size, Packing*known)
-	return share(all, local, known), share(all, received, known), share(all, uploaded, known), share(all, fetched, known)
+	return makeUp{f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Uploaded, ts, m), f.contents.get(Fetched, ts, m)}
+}
+
+func (m *makeUp) known() uint64 { return m.local + m.received + m.uploaded + m.fetched }
+
+// grown is the make-up of a whole file. What is unpacked or converted is larger than what it was made of: the rest of it has the origins
+// of the part that is known, up to a limit.
+func (m *makeUp) grown(size uint64) makeUp {
+	known := m.known()
+	if known == 0 || known >= size {
+		return *m
+	}
+	all := min(size, Packing*known)
+	return makeUp{share(all, m.local, known), share(all, m.received, known), share(all, m.uploaded, known), share(all, m.fetched, known)}
 }
 
 // receive gives a process what comes out of a channel.
