@@ -873,7 +873,7 @@ func TestUploadsAreGatheredWhereTheyArePackedHiddenOrOfMany(t *testing.T) {
 			n.open(20, 3, test.path, false)
 			n.open(20, 7, "/tmp/out", true)
 			n.socket(20, 6, "203.0.113.10:443", false)
-			var size uint64 = mb * uint64(test.peers)
+			size := mb * uint64(test.peers)
 			n.read(20, 3, size)
 			assert.Equal(t, test.staged, n.write(20, 6, size, "").From[attribute.Staged])
 			collected := n.write(20, 7, size, "data").From[attribute.Local]
