@@ -794,6 +794,44 @@ func TestAServiceThatReadsBackItsOwnVolumeStagesNothing(t *testing.T) {
 	}
 }
 
+func TestWhatARuntimeReadsOnTheWayInIsNotTheContainers(t *testing.T) {
+	group := []byte("cpuset=" + cgroup('a') + "\x00")
+	n := newNode(t)
+	n.table.threads[5] = attribute.Thread{PID: 5, VPID: 5, Exe: "/usr/sbin/runc"}
+	n.table.cgroups[5] = "/system.slice/containerd.service"
+	n.table.fds[5] = map[int32]attribute.FD{}
+	n.a.Process(5)
+	fork := func(parent, child, vtid int64, group []byte) {
+		n.table.threads[child] = attribute.Thread{PID: child, VPID: vtid}
+		n.table.fds[child] = map[int32]attribute.FD{}
+		n.state(decode.State{Kind: decode.KindClone, TID: child, PID: child, PTID: parent, VTID: vtid, Cgroups: group})
+	}
+	reads := func(pid int64) int {
+		n.open(pid, 3, "/run/containerd/config.json", false)
+		return len(n.read(pid, 3, mb))
+	}
+	exec := func(pid int64, exe string) {
+		n.state(decode.State{Kind: decode.KindExec, TID: pid, PID: pid, Exe: []byte(exe), Cgroups: group})
+	}
+	fork(5, 6, 6, []byte("cpuset=/system.slice/containerd.service\x00"))
+	assert.Equal(t, 1, reads(6), "it is a process of the host still")
+	exec(6, "runc") // moved into the group and run anew, from a copy
+	assert.Zero(t, reads(6))
+	fork(6, 7, 7, group)
+	fork(7, 8, 1, group)
+	assert.Zero(t, reads(7))
+	assert.Zero(t, reads(8))
+	exec(8, "/usr/sbin/runc")
+	assert.Equal(t, 1, reads(8), "the container's first program, whatever it is called")
+	fork(8, 9, 2, group)
+	assert.Equal(t, 1, reads(9))
+
+	fork(5, 10, 10, group)
+	assert.Zero(t, reads(10), "a runtime that moves its child before it forks")
+	n.now += 10 * second
+	assert.Equal(t, 1, reads(10), "no set-up takes as long")
+}
+
 func TestWorkersOfOneServerPassOnWhatAnotherStored(t *testing.T) {
 	upload := func(n *node, pid int64) {
 		n.socket(pid, 5, "10.77.0.70:5432", false)

@@ -1,8 +1,11 @@
 package attribute
 
 import (
+	"bytes"
 	"net/netip"
+	"path"
 	"strings"
+	"time"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
 	"github.com/falco-datastaging/datastaging/plugin/internal/place"
@@ -21,6 +24,8 @@ type Process struct {
 
 	run    uint64 // of a program: that which it was forked in, shared by a server and its workers; 0 where that was not watched
 	inside bool   // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
+
+	entered uint64 // ns since the epoch: when a runtime sent it into the container's group; 0 where it has run a program since
 
 	fds   map[int32]*Resource
 	holds ledger
@@ -45,6 +50,12 @@ func (p *Process) wrote(f *File) bool {
 	w := f.Writer
 	return w == p || w != nil && w.run == p.run && w.Container == p.Container && w.Exe == p.Exe && p.Exe != ""
 }
+
+// maxSetUp is how long a runtime may take, in ns, to run a container's program.
+const maxSetUp = uint64(5 * time.Second)
+
+// setsUp reports whether a process sets the container up and is none of its own yet: what it reads and writes is the runtime's.
+func (p *Process) setsUp(now uint64) bool { return p.entered != 0 && now < p.entered+maxSetUp }
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
 type birth struct {
@@ -142,6 +153,13 @@ func (a *Attributor) clone(s *decode.State) *Process {
 	p := a.newProcess(s.PID, a.containerOf(s.TID, s.Cgroups, inside && ok && parent.inside))
 	p.inside = inside
 	if ok {
+		switch {
+		case p.Container.OnHost():
+		case parent.Container.OnHost():
+			p.entered = s.TS
+		default:
+			p.entered = parent.entered
+		}
 		p.Exe, p.run, p.holds, p.left = parent.Exe, parent.run, parent.holds, parent.left // the child has its parent's memory
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
@@ -184,12 +202,17 @@ func (a *Attributor) exec(s *decode.State) *Process {
 		a.addThread(s.TID, p)
 	}
 	a.runs++
+	// Runtimes run themselves anew on the way in, from a copy of their file.
+	anew := p.Container.OnHost() && !p.inside && (path.Base(string(s.Exe)) == path.Base(p.Exe) || bytes.HasPrefix(s.Exe, []byte("memfd:")))
 	p.Exe, p.run = string(s.Exe), a.runs
 	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
 	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {
 		p.Container = a.container(in.key(p.inside))
+	}
+	if p.entered = 0; anew && !p.Container.OnHost() {
+		p.entered = s.TS
 	}
 	if p.inside {
 		p.Container.guessed = false

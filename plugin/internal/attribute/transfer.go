@@ -33,6 +33,9 @@ func (a *Attributor) Transfers(io *decode.IO, out *[2]Transfer) int {
 		a.Stats.UnknownThreads.Add(1)
 		return 0
 	}
+	if p.setsUp(io.TS) {
+		return 0
+	}
 	n := 0
 	if io.Op == schema.OpRead || io.Op == schema.OpMove {
 		if r := a.Resource(p, io.TID, io.FD); r != nil {
