@@ -71,18 +71,26 @@ const noise = 50
 // compressed data has; false for fewer bytes than that can be told from, and for those that begin with a name, as documents
 // and media do whose contents are compressed.
 func noisy(head []byte) bool {
-	if len(head) < decode.HeadSize || printable(head[:4]) {
+	if len(head) < decode.HeadSize || printable(bytes.ReplaceAll(head[:4], []byte("\n"), nil)) {
 		return false
 	}
-	var seen [4]uint64
+	var values, steps [4]uint64 // a ramp has as many values as random bytes, and a few steps between them
+	last := byte(0)
 	for _, b := range head {
-		seen[b>>6] |= 1 << (b & 63)
+		step := b - last
+		values[b>>6] |= 1 << (b & 63)
+		steps[step>>6] |= 1 << (step & 63)
+		last = b
 	}
-	differ := 0
-	for _, word := range seen {
-		differ += bits.OnesCount64(word)
+	return members(&values) >= noise && members(&steps) >= noise
+}
+
+// members counts the bits of a set of bytes.
+func members(set *[4]uint64) (n int) {
+	for _, word := range set {
+		n += bits.OnesCount64(word)
 	}
-	return differ >= noise
+	return n
 }
 
 // encoded reports whether bytes are of the alphabets that binary data is written as text in: base64 in both variants, base32

@@ -432,7 +432,7 @@ func TestBytesAreFollowedThroughConnectionsWithinTheMachine(t *testing.T) {
 			assert.Equal(t, read[0].HandedOver == nil, answer[0].HandedOver == nil, "each way has its own giver")
 			n.socket(20, 6, "203.0.113.10:443", false)
 			sent := n.write(20, 6, mb, "")
-			assert.Equal(t, test.want, sent.From[attribute.Packed])
+			assert.Equal(t, test.want, sent.From[attribute.OwnPacked])
 			assert.Zero(t, sent.From[attribute.Piped], "servers that talk to each other are no pipeline")
 		})
 	}
@@ -458,9 +458,9 @@ func TestConnectionsOfTwoNetworkNamespacesAreNotMixedUp(t *testing.T) {
 	n.write(20, 5, mb, "")
 	assert.Nil(t, n.read(21, 5, mb)[0].HandedOver)
 	n.socket(21, 6, "203.0.113.10:443", false)
-	assert.Zero(t, n.write(21, 6, mb, "").From[attribute.Packed])
+	assert.Zero(t, n.write(21, 6, mb, "").From[attribute.OwnPacked])
 	n.socket(11, 6, "203.0.113.10:443", false)
-	assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.Packed])
+	assert.Equal(t, mb, n.write(11, 6, mb, "").From[attribute.OwnPacked])
 }
 
 func TestPeersAreKnownByTheirSockets(t *testing.T) {
@@ -892,7 +892,7 @@ func TestUploadsAreGatheredWhereTheyArePackedHiddenOrOfMany(t *testing.T) {
 		{"two replicas of a proxy pass on what is", "/tmp/up", "data", many - 1, 0, 0},
 		{"many peers'", "/tmp/up", "data", many, 0, many * mb},
 		{"many peers', one after the other", "/tmp/up", "data", many, 6 * 60 * second, 0},
-		{"packed", "/tmp/up", "\x1f\x8b\x08", 1, 0, mb},
+		{"one that came packed", "/tmp/up", "\x1f\x8b\x08", 1, 0, 0},
 		{"hidden", "/tmp/.up/1", "data", 1, 0, mb},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -915,13 +915,110 @@ func TestUploadsAreGatheredWhereTheyArePackedHiddenOrOfMany(t *testing.T) {
 			n.read(20, 3, size)
 			assert.Equal(t, test.staged, n.write(20, 6, size, "").From[attribute.Staged])
 			collected := n.write(20, 7, size, "data").From[attribute.Local]
-			if test.head != "data" {
-				assert.Zero(t, collected, "what is unpacked of it is its contents")
+			if test.path != "/tmp/up" {
+				assert.Equal(t, test.staged, collected, "what is hidden was collected by whoever takes it")
 			} else {
-				assert.Equal(t, test.staged, collected, "the result is made of what was gathered, or it is not")
+				assert.Zero(t, collected, "what is made of it is an upload still")
 			}
 		})
 	}
+}
+
+func TestUploadsThatArePackedHereAreGathered(t *testing.T) {
+	n := newNode(t)
+	for _, pid := range []int64{10, 20, 30} {
+		n.process(pid, 'a')
+		n.exec(pid, 'a')
+	}
+	n.socket(10, 5, "10.77.0.70:40000", true)
+	n.open(10, 4, "/tmp/up", true)
+	n.read(10, 5, mb)
+	n.write(10, 4, mb, "data")
+	n.open(20, 3, "/tmp/up", false)
+	n.open(20, 4, "/tmp/up.gz", true)
+	n.read(20, 3, mb)
+	n.write(20, 4, mb, "\x1f\x8b\x08")
+	n.open(30, 3, "/tmp/up.gz", false)
+	n.socket(30, 6, "203.0.113.10:443", false)
+	n.read(30, 3, mb)
+	assert.Equal(t, mb, n.write(30, 6, mb, "").From[attribute.Staged])
+}
+
+func TestWhatAProgramHasConvertedIsItsOwn(t *testing.T) {
+	for _, test := range []struct {
+		name, head string
+		sender     int64  // 10 stored what was converted, 30 is another program
+		beside     uint64 // what the converter reads of the container's own data
+		staged     uint64
+	}{
+		{"taken back by the program that ordered it", "data", 10, 100 << 10, 0},
+		{"sent by another program", "data", 30, 0, mb},
+		{"mixed with as much of the container's own", "data", 10, mb, mb},
+		{"packed", "\x1f\x8b\x08", 10, 0, mb},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			for _, pid := range []int64{10, 20, 30} {
+				n.process(pid, 'a')
+				n.exec(pid, 'a')
+			}
+			n.socket(10, 5, "10.77.0.70:5432", false)
+			n.open(10, 4, "/tmp/in", true)
+			n.read(10, 5, mb)
+			n.write(10, 4, mb, "data")
+			n.open(20, 3, "/tmp/in", false)
+			n.open(20, 4, "/tmp/out", true)
+			n.open(20, 5, "/srv/fonts", false)
+			n.read(20, 5, test.beside)
+			n.read(20, 3, mb)
+			n.write(20, 4, mb, test.head)
+			n.open(test.sender, 7, "/tmp/out", false)
+			n.socket(test.sender, 6, "203.0.113.10:443", false)
+			n.read(test.sender, 7, mb)
+			assert.Equal(t, test.staged, n.write(test.sender, 6, mb, "").From[attribute.Staged])
+		})
+	}
+}
+
+func TestAServerMayAnswerWithWhatItPacks(t *testing.T) {
+	n := newNode(t)
+	n.process(10, 'a')
+	n.process(40, 'a')
+	n.open(10, 3, "/srv/data", false)
+	n.open(10, 4, "/tmp/report.zip", true)
+	n.read(10, 3, mb)
+	n.write(10, 4, mb, "PK\x03\x04")
+	n.open(10, 5, "/tmp/report.zip", false)
+	n.read(10, 5, mb)
+	n.socket(10, 6, "203.0.113.10:40000", true)
+	from := n.write(10, 6, mb, "").From
+	assert.Equal(t, mb, from[attribute.OwnPacked])
+	assert.Zero(t, from[attribute.Packed])
+
+	n.open(40, 5, "/tmp/report.zip", false)
+	n.socket(40, 6, "203.0.113.10:40000", true)
+	n.read(40, 5, mb)
+	assert.Equal(t, mb, n.write(40, 6, mb, "").From[attribute.Packed], "another program has dropped it there")
+
+	pipe := attribute.FD{Type: schema.FDFifo, Ino: 77}
+	n.fork(10, 11, 2, 'a')
+	n.fork(11, 12, 3, 'a')
+	for _, reader := range []int64{10, 40} {
+		pipe.Ino++
+		n.open(12, 3, "/srv/data", false)
+		n.table.fds[12][8], n.table.fds[reader][9] = pipe, pipe
+		n.state(decode.State{Kind: decode.KindClose, TID: 12, FD: 8})
+		n.state(decode.State{Kind: decode.KindClose, TID: reader, FD: 9})
+		n.read(12, 3, mb)
+		n.write(12, 8, mb, "\x1f\x8b\x08")
+		n.read(reader, 9, mb)
+	}
+	n.socket(10, 13, "203.0.113.10:40001", true)
+	from = n.write(10, 13, 2*mb, "").From
+	assert.Equal(t, 2*mb, from[attribute.OwnPacked], "what a grandchild packs")
+	assert.Zero(t, from[attribute.Packed])
+	n.socket(40, 13, "203.0.113.10:40001", true)
+	assert.NotZero(t, n.write(40, 13, 2*mb, "").From[attribute.Packed], "what a stranger packs")
 }
 
 func TestDescriptorsWithoutADeviceAreMatchedByInodeAndName(t *testing.T) {

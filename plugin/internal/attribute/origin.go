@@ -17,6 +17,7 @@ const (
 	Fetched                 // sent by an external peer: what came from outside is not taken from here when it leaves
 	Staged                  // read from a file that local or received bytes were gathered in
 	Packed                  // read from an archive that such bytes were gathered in, or from a pipe that carried one
+	OwnPacked               // likewise, from an archive that the program made itself
 	Concealed               // read from a file that such bytes were gathered in where nobody looks, within a place where nothing stays
 	Piped                   // such bytes that another process passed on through a pipe
 	numOrigins

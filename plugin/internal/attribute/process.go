@@ -25,6 +25,10 @@ type Process struct {
 	run    uint64 // of a program: that which it was forked in, shared by a server and its workers; 0 where that was not watched
 	inside bool   // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
 
+	ancestors [4]int64 // the latest first; 0 where they were not watched
+	worksFor  *run     // who stored what it makes something of, where that came from peers; nil for nobody
+	others    uint64   // bytes that it collected of anything else
+
 	entered uint64 // ns since the epoch: when a runtime sent it into the container's group; 0 where it has run a program since
 
 	fds   map[int32]*Resource
@@ -47,9 +51,50 @@ type Sender struct {
 // wrote reports whether a file was written by this run of a program: by the process itself or by another worker of the same
 // server. Of those that were there before they were watched, all of one program are taken for one run.
 func (p *Process) wrote(f *File) bool {
-	w := f.Writer
-	return w == p || w != nil && w.run == p.run && w.Container == p.Container && w.Exe == p.Exe && p.Exe != ""
+	return f.Writer == p || f.Writer != nil && p.is(&run{f.Writer.run, f.Writer.PID, f.Writer.Exe, f.Writer.Container})
 }
+
+// run is one run of a program, by all its workers.
+type run struct {
+	number    uint64 // 0 where its start was not watched
+	pid       int64
+	exe       string
+	container *Container
+}
+
+// several are runs that are not one.
+var several = &run{}
+
+func (p *Process) is(r *run) bool {
+	return r.container == p.Container && r.number == p.run && (r.pid == p.PID || r.exe == p.Exe && p.Exe != "")
+}
+
+// serve notes that a process takes what another one stored of what peers sent.
+func (p *Process) serve(w *Process) {
+	switch {
+	case w == nil || p.worksFor == several:
+	case p.others > maxOthers:
+		p.worksFor = several
+	case p.worksFor == nil:
+		p.worksFor = &run{w.run, w.PID, w.Exe, w.Container}
+	case !w.is(p.worksFor):
+		p.worksFor = several
+	}
+}
+
+// maxOthers is how much a converter may read beside what it converts: settings, templates and fonts.
+const maxOthers = 1 << 18
+
+// mix notes that a process collected something that no peer sent.
+func (p *Process) mix(n uint64) {
+	if p.others += n; p.others > maxOthers && p.worksFor != nil {
+		p.worksFor = several
+	}
+}
+
+// ordered reports whether something was made for this process, of what it had stored itself: it had another program convert it and takes
+// the result back.
+func (p *Process) ordered(madeFor *run) bool { return madeFor != nil && p.is(madeFor) }
 
 // maxSetUp is how long a runtime may take, in ns, to run a container's program.
 const maxSetUp = uint64(5 * time.Second)
@@ -161,6 +206,9 @@ func (a *Attributor) clone(s *decode.State) *Process {
 			p.entered = parent.entered
 		}
 		p.Exe, p.run, p.holds, p.left = parent.Exe, parent.run, parent.holds, parent.left // the child has its parent's memory
+		p.worksFor, p.others = parent.worksFor, parent.others
+		p.ancestors[0] = parent.PID
+		copy(p.ancestors[1:], parent.ancestors[:])
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
 		if p.fds == nil {
@@ -205,7 +253,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	// Runtimes run themselves anew on the way in, from a copy of their file.
 	anew := p.Container.OnHost() && !p.inside && (path.Base(string(s.Exe)) == path.Base(p.Exe) || bytes.HasPrefix(s.Exe, []byte("memfd:")))
 	p.Exe, p.run = string(s.Exe), a.runs
-	p.holds, p.left = ledger{}, Amounts{} // the memory is gone
+	p.holds, p.left, p.worksFor, p.others = ledger{}, Amounts{}, nil, 0 // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
 	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {

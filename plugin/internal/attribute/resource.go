@@ -51,6 +51,7 @@ type File struct {
 	ino       uint64
 	Container *Container // that wrote it last, or made it
 	Writer    *Process   // likewise
+	madeFor   *run       // who stored what it was made of, as far as that came from peers; nil for nobody
 	Size      uint64     // bytes written while it was watched
 	beyond    bool       // a file of the node that lies in none of the container's mounts
 	device    bool       // a device of the node
@@ -110,9 +111,10 @@ const (
 // flow is one direction of a channel.
 type flow struct {
 	carries ledger
-	passed  uint64     // bytes that went in
-	packed  bool       // they began like an archive, or like one that is written as text
-	giver   *Container // that put bytes in last
+	passed  uint64   // bytes that went in
+	packed  bool     // they began like an archive, or like one that is written as text
+	giver   *Process // that put bytes in last
+	madeFor *run     // as of a file
 }
 
 // sends is the flow that what is written to a resource goes into.

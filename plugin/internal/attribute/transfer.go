@@ -1,6 +1,7 @@
 package attribute
 
 import (
+	"slices"
 	"time"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
@@ -104,15 +105,20 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if f.Location == WebRoot && !f.Packed && (f.Size == 0 || f.deployed) {
 		return
 	}
-	passedOn := p.wrote(f)
+	own := p.wrote(f)
+	back := !own && !f.Packed && f.Location != Hidden && p.ordered(f.madeFor)
+	passedOn := own || back
 	made := f.madeOf(io.TS, m)
-	a.collect(p, f, &made, io, passedOn)
+	a.collect(p, f, &made, io, own, back)
 	stock, sent := made.local, made.received
+	if back { // it is a peer's still
+		stock, sent = 0, made.local+made.received
+	}
 	if t.Staged = stock > 0; !t.Staged && sent+made.uploaded == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
 	if !passedOn && !f.page() { // what peers sent in was gathered, too, if it was not just passed on
-		if made.uploaded > 0 && (f.Packed || a.amassed(p.Container, f, io.TS)) {
+		if made.uploaded > 0 && a.amassed(p.Container, f, io.TS) {
 			sent += made.uploaded
 		}
 		stock = min(f.Size, stock+sent)
@@ -130,7 +136,11 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	// A service that reads back what it keeps on its own volume stages nothing, packed or not.
 	itsOwn := passedOn && f.Location.OwnPlace()
 	if f.Packed && (!itsOwn || f.Location != Volume) {
-		p.holds.add(Packed, gathered, io.TS, w)
+		from := Packed
+		if own {
+			from = OwnPacked
+		}
+		p.holds.add(from, gathered, io.TS, w)
 	}
 	if (f.Location != NoLocation || f.settings) && !itsOwn {
 		p.holds.add(Staged, gathered, io.TS, w)
@@ -167,33 +177,42 @@ func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 // maxGiven is how often a file's staged bytes count as taken while they are remembered: once, and once more for a second try.
 const maxGiven = 2
 
-// amassed reports whether uploads in a file were collected by whoever takes them. A service behind a proxy stores uploads, has another
-// program convert or unpack them, and sends the result away; that is its work unless it hides them or gets them from many. An archive of
-// them that is sent as it is was gathered all the same.
+// amassed reports whether uploads in a file were gathered there. A service behind a proxy stores uploads, has another program convert,
+// unpack or deliver them, and sends the result away; that is its work unless it hides them, packs them or gets them from many. An upload that
+// came packed is an upload.
 func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
-	return f.Location == Hidden || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
+	return f.Location == Hidden || f.Packed && f.madeFor != nil || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
 }
 
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
-func (a *Attributor) collect(p *Process, f *File, made *makeUp, io *decode.IO, passedOn bool) {
+func (a *Attributor) collect(p *Process, f *File, made *makeUp, io *decode.IO, own, back bool) {
 	n, ts, w := io.NumBytes, io.TS, a.cfg.Window
 	if !f.whole {
+		p.mix(n)
 		p.holds.add(Local, n, ts, w)
 		return
 	}
 	all := made.grown(f.Size)
 	p.holds.add(Fetched, share(n, all.fetched, f.Size), ts, w)
-	if passedOn {
+	if back {
+		all.local, all.received = 0, all.local+all.received
+	}
+	if own || back {
 		p.holds.add(Local, share(n, all.local, f.Size), ts, w)
 		p.holds.add(Received, share(n, all.received, f.Size), ts, w)
 		p.holds.add(Uploaded, share(n, all.uploaded, f.Size), ts, w)
 		return
 	}
-	collected := all.local + all.received + f.Size - min(f.Size, all.known())
+	unseen := f.Size - min(f.Size, all.known())
+	p.mix(share(n, all.local+unseen, f.Size))
+	if all.received+all.uploaded > 0 {
+		p.serve(f.Writer)
+	}
+	collected := all.local + all.received + unseen
 	if all.uploaded > 0 {
-		if a.amassed(p.Container, f, ts) {
+		if f.Location == Hidden {
 			collected += all.uploaded
 		} else {
 			p.holds.add(Uploaded, share(n, all.uploaded, f.Size), ts, w)
@@ -232,20 +251,30 @@ func (m *makeUp) grown(size uint64) makeUp {
 func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer) {
 	w, f := a.cfg.Window, r.receives()
 	if f.passed > 0 {
-		if t.HandedOver = p.Container.from(f.giver); t.HandedOver != nil {
-			staged := max(f.carries.get(Staged, io.TS, w), f.carries.get(Packed, io.TS, w), f.carries.get(Piped, io.TS, w))
+		if t.HandedOver = p.Container.from(f.giver.Container); t.HandedOver != nil {
+			staged := max(f.carries.get(Staged, io.TS, w), f.carries.get(Packed, io.TS, w), f.carries.get(OwnPacked, io.TS, w), f.carries.get(Piped, io.TS, w))
 			t.Handed = share(io.NumBytes, staged, f.passed)
 		}
 	}
-	gathered := f.carries.get(Local, io.TS, w) + f.carries.get(Received, io.TS, w)
-	if f.packed || p.Container.manySent(a.cfg.PeerBytes, io.TS, w) {
-		gathered += f.carries.get(Uploaded, io.TS, w)
+	received, uploaded := f.carries.get(Received, io.TS, w), f.carries.get(Uploaded, io.TS, w)
+	gathered := f.carries.get(Local, io.TS, w)
+	if f.packed || !p.ordered(f.madeFor) {
+		gathered += received
+	}
+	if f.packed && f.madeFor != nil { // else perhaps a filter of what a proxy passes on
+		gathered += uploaded
 	}
 	gathered = min(gathered, f.passed)
+	if received+uploaded > 0 && f.giver != p {
+		p.serve(f.giver)
+	}
 	for o := range numOrigins {
 		amount := f.carries.get(o, io.TS, w)
 		if o == Packed && f.packed || o == Piped && r.channel.joins {
 			amount = gathered
+		}
+		if o == Packed && f.giver != nil && slices.Contains(f.giver.ancestors[:], p.PID) {
+			o = OwnPacked // a server runs a packer and answers with what that says
 		}
 		p.holds.add(o, share(io.NumBytes, amount, f.passed), io.TS, w)
 	}
@@ -276,10 +305,15 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	case FileKind:
 		p.lastFile = r
 		f := r.File
+		if f.Size > 0 && f.madeFor != p.worksFor {
+			f.madeFor = several
+		} else {
+			f.madeFor = p.worksFor
+		}
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive; what comes out of one is none.
 			f.Packed = packed(io.Head(), io.NumBytes) ||
-				t.From[Packed] > io.NumBytes/2 && (io.Op == schema.OpMove || noisy(io.Head()) || encoded(io.Head()))
+				t.From[Packed]+t.From[OwnPacked] > io.NumBytes/2 && (io.Op == schema.OpMove || noisy(io.Head()) || encoded(io.Head()))
 			f.deployed = !p.Container.serves
 			if f.ino != 0 {
 				a.written.Add(f.ino, f)
@@ -311,8 +345,13 @@ func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts)
 	if f.passed == 0 {
 		f.packed = packed(io.Head(), io.NumBytes) || written(io.Head())
 	}
+	if f.passed > 0 && f.madeFor != p.worksFor {
+		f.madeFor = several
+	} else {
+		f.madeFor = p.worksFor
+	}
 	f.passed += io.NumBytes
-	f.giver = p.Container
+	f.giver = p
 	for o := range numOrigins {
 		f.carries.add(o, from[o], io.TS, a.cfg.Window)
 	}

@@ -292,11 +292,11 @@ func (a *Account) sent(t *attribute.Transfer) {
 		return
 	}
 	a.add(ExternalBytes, t.TS, t.NumBytes)
-	// Answering a request with files is what servers do; with an archive that was packed here a moment ago, or with what
-	// somebody has hidden, it is not.
+	// Answering a request with files is what servers do, also with one that they packed for it; with an archive that another program
+	// packed a moment ago, or with what somebody has hidden, it is not.
 	n := max(t.From[attribute.Packed], t.From[attribute.Concealed])
 	if !t.Resource.Inbound {
-		n = max(n, t.From[attribute.Staged], t.From[attribute.Piped])
+		n = max(n, t.From[attribute.Staged], t.From[attribute.OwnPacked], t.From[attribute.Piped])
 	}
 	if n > 0 {
 		a.add(ExfiltratedBytes, t.TS, n)
