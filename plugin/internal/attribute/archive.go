@@ -51,6 +51,14 @@ func packed(head []byte, numBytes uint64) bool {
 	return tarred(head, numBytes)
 }
 
+// document reports whether a zip begins as office documents do, with a member that says what it is: [Content_Types].xml in OOXML
+// (ISO/IEC 29500-2), mimetype in OpenDocument and EPUB.
+func document(head []byte) bool {
+	const name = 30 // of the first member, PKWARE's APPNOTE 4.3.7
+	return bytes.HasPrefix(head, []byte("PK\x03\x04")) && len(head) > name &&
+		(bytes.HasPrefix(head[name:], []byte("[Content_Types].xml")) || bytes.HasPrefix(head[name:], []byte("mimetype")))
+}
+
 // tarBlock is what a tar is made of: headers and padded contents.
 const tarBlock = 512
 

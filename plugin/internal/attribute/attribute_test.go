@@ -892,7 +892,8 @@ func TestUploadsAreGatheredWhereTheyArePackedHiddenOrOfMany(t *testing.T) {
 		{"two replicas of a proxy pass on what is", "/tmp/up", "data", many - 1, 0, 0},
 		{"many peers'", "/tmp/up", "data", many, 0, many * mb},
 		{"many peers', one after the other", "/tmp/up", "data", many, 6 * 60 * second, 0},
-		{"one that came packed", "/tmp/up", "\x1f\x8b\x08", 1, 0, 0},
+		{"one that came packed", "/tmp/up", "\x1f\x8b\x08", 1, 0, mb},
+		{"a document, which is a zip by its format", "/tmp/up", "PK\x03\x04" + strings.Repeat("\x00", 26) + "[Content_Types].xml", 1, 0, 0},
 		{"hidden", "/tmp/.up/1", "data", 1, 0, mb},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -980,6 +981,58 @@ func TestWhatAProgramHasConvertedIsItsOwn(t *testing.T) {
 	}
 }
 
+// A write that blocks ends after what it wrote was read, and perhaps sent.
+func TestABlockedWriteIsToldLate(t *testing.T) {
+	const big = 8 * mb
+	for _, test := range []struct {
+		name   string
+		told   uint64 // of the write
+		before uint64 // taken before it was told
+		sent   uint64 // of that, to an external peer
+		found  uint64 // to be staged data then
+	}{
+		{"all was taken and sent", big, big, big, big},
+		{"all was taken and half sent", big, big, big / 2, big / 2},
+		{"half was taken and sent", big, big / 2, big / 2, big / 2},
+		{"nothing was sent yet", big, big, 0, 0},
+		{"a write that the pipe has room for", 4096, 4096, 4096, 0},
+		{"more was taken than written: the beginning was not seen", big, 3 * big, 3 * big, big},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.process(10, 'a')
+			n.process(20, 'a')
+			n.state(decode.State{Kind: decode.KindPipe, TID: 10, FD: 8, FD2: 9, Ino: 77})
+			n.table.fds[20][8] = attribute.FD{Type: schema.FDFifo, Ino: 77}
+			n.socket(20, 6, "203.0.113.10:443", false)
+			n.open(10, 3, "/srv/data", false)
+			n.read(10, 3, test.told)
+			n.read(20, 8, test.before)
+			if test.sent > 0 {
+				assert.Zero(t, n.write(20, 6, test.sent, "").From[attribute.Piped])
+			}
+			moved := n.io(schema.OpWrite, 10, 9, -1, test.told, "\x1f\x8b\x08")
+			last := moved[len(moved)-1]
+			assert.Equal(t, test.told, last.NumBytes, "the write itself")
+			if test.found == 0 {
+				require.Len(t, moved, 1)
+			} else {
+				require.Len(t, moved, 2)
+				assert.Equal(t, "203.0.113.10:443", moved[0].Peer.Addr.String())
+				assert.Zero(t, moved[0].NumBytes, "they were counted when they were sent")
+				assert.Equal(t, test.found, moved[0].From[attribute.Piped])
+				assert.Equal(t, test.found, moved[0].From[attribute.Packed])
+			}
+			if test.told < mb {
+				return
+			}
+			// What is left is told as usual, and nothing twice.
+			n.read(20, 8, test.told-min(test.told, test.before))
+			assert.Equal(t, test.told-test.found, n.write(20, 6, 4*big, "").From[attribute.Piped])
+		})
+	}
+}
+
 func TestAServerMayAnswerWithWhatItPacks(t *testing.T) {
 	n := newNode(t)
 	n.process(10, 'a')
@@ -999,26 +1052,6 @@ func TestAServerMayAnswerWithWhatItPacks(t *testing.T) {
 	n.socket(40, 6, "203.0.113.10:40000", true)
 	n.read(40, 5, mb)
 	assert.Equal(t, mb, n.write(40, 6, mb, "").From[attribute.Packed], "another program has dropped it there")
-
-	pipe := attribute.FD{Type: schema.FDFifo, Ino: 77}
-	n.fork(10, 11, 2, 'a')
-	n.fork(11, 12, 3, 'a')
-	for _, reader := range []int64{10, 40} {
-		pipe.Ino++
-		n.open(12, 3, "/srv/data", false)
-		n.table.fds[12][8], n.table.fds[reader][9] = pipe, pipe
-		n.state(decode.State{Kind: decode.KindClose, TID: 12, FD: 8})
-		n.state(decode.State{Kind: decode.KindClose, TID: reader, FD: 9})
-		n.read(12, 3, mb)
-		n.write(12, 8, mb, "\x1f\x8b\x08")
-		n.read(reader, 9, mb)
-	}
-	n.socket(10, 13, "203.0.113.10:40001", true)
-	from = n.write(10, 13, 2*mb, "").From
-	assert.Equal(t, 2*mb, from[attribute.OwnPacked], "what a grandchild packs")
-	assert.Zero(t, from[attribute.Packed])
-	n.socket(40, 13, "203.0.113.10:40001", true)
-	assert.NotZero(t, n.write(40, 13, 2*mb, "").From[attribute.Packed], "what a stranger packs")
 }
 
 func TestDescriptorsWithoutADeviceAreMatchedByInodeAndName(t *testing.T) {

@@ -25,15 +25,15 @@ type Process struct {
 	run    uint64 // of a program: that which it was forked in, shared by a server and its workers; 0 where that was not watched
 	inside bool   // it is in a PID namespace of its own, as a container's processes are; runtimes that set one up are not yet
 
-	ancestors [4]int64 // the latest first; 0 where they were not watched
-	worksFor  *run     // who stored what it makes something of, where that came from peers; nil for nobody
-	others    uint64   // bytes that it collected of anything else
+	worksFor *run   // who stored what it makes something of, where that came from peers; nil for nobody
+	others   uint64 // bytes that it collected of anything else
 
 	entered uint64 // ns since the epoch: when a runtime sent it into the container's group; 0 where it has run a program since
 
 	fds   map[int32]*Resource
 	holds ledger
 	left  Amounts // of what it holds, what it has sent to external peers
+	bare  bare    // what it has sent there of which nobody knows where it came from
 
 	lastFile, lastSocket *Resource // that it wrote to
 }
@@ -101,6 +101,16 @@ const maxSetUp = uint64(5 * time.Second)
 
 // setsUp reports whether a process sets the container up and is none of its own yet: what it reads and writes is the runtime's.
 func (p *Process) setsUp(now uint64) bool { return p.entered != 0 && now < p.entered+maxSetUp }
+
+// bare is a number of bytes that is forgotten once none came for a whole window.
+type bare struct{ numBytes, at uint64 }
+
+func (b *bare) add(n, ts uint64, window time.Duration) {
+	if ts > b.at && ts-b.at > uint64(window) {
+		b.numBytes = 0
+	}
+	b.numBytes, b.at = b.numBytes+n, max(b.at, ts)
+}
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
 type birth struct {
@@ -207,8 +217,6 @@ func (a *Attributor) clone(s *decode.State) *Process {
 		}
 		p.Exe, p.run, p.holds, p.left = parent.Exe, parent.run, parent.holds, parent.left // the child has its parent's memory
 		p.worksFor, p.others = parent.worksFor, parent.others
-		p.ancestors[0] = parent.PID
-		copy(p.ancestors[1:], parent.ancestors[:])
 		p.Sources = parent.Sources.Clone()
 		p.fds = a.born(s)
 		if p.fds == nil {
@@ -253,7 +261,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	// Runtimes run themselves anew on the way in, from a copy of their file.
 	anew := p.Container.OnHost() && !p.inside && (path.Base(string(s.Exe)) == path.Base(p.Exe) || bytes.HasPrefix(s.Exe, []byte("memfd:")))
 	p.Exe, p.run = string(s.Exe), a.runs
-	p.holds, p.left, p.worksFor, p.others = ledger{}, Amounts{}, nil, 0 // the memory is gone
+	p.holds, p.left, p.bare, p.worksFor, p.others = ledger{}, Amounts{}, bare{}, nil, 0 // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
 	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {
@@ -394,6 +402,7 @@ func (a *Attributor) metadata(s *decode.State) {
 	}
 	c := a.container(told.ID)
 	told.told, told.serves, told.since, told.layered = true, c.serves, c.since, c.layered
+	told.uploads = c.uploads
 	told.beyond, told.beyondSince = c.beyond, c.beyondSince
 	told.Posture.Root, told.Posture.Capabilities = c.Posture.Root, c.Posture.Capabilities
 	told.Posture.NodeFiles, told.Posture.NodeDevices = c.Posture.NodeFiles, c.Posture.NodeDevices

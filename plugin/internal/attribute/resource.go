@@ -45,6 +45,7 @@ type File struct {
 	Mount    string // where the mount that the file lies in appears in the container; empty for its own file system
 	OfHost   bool   // lies on the node's own file system or is a device of it
 	Runtime  bool   // part of what programs need to run, and not written while it was watched
+	document bool   // is a zip of the kind that office documents are
 	Packed   bool   // starts like an archive, a compressed or an encrypted file
 
 	dev       uint32
@@ -112,6 +113,8 @@ const (
 type flow struct {
 	carries ledger
 	passed  uint64   // bytes that went in
+	taken   uint64   // bytes that came out, which can be more for as long as a writer is blocked, see late
+	reader  *Process // that took some last
 	packed  bool     // they began like an archive, or like one that is written as text
 	giver   *Process // that put bytes in last
 	madeFor *run     // as of a file

@@ -1,7 +1,6 @@
 package attribute
 
 import (
-	"slices"
 	"time"
 
 	"github.com/falco-datastaging/datastaging/plugin/internal/decode"
@@ -16,7 +15,7 @@ type Transfer struct {
 	Resource  *Resource
 	Write     bool   // from the process to the resource
 	Staged    bool   // of a read: from a file that local bytes were gathered in
-	NumBytes  uint64 // never 0
+	NumBytes  uint64 // 0 where they were counted before and From is told now
 	Peer      Peer
 	From      Amounts // of a write: the bytes by origin, each at most NumBytes
 	Found     uint64  // of a read: bytes of the file that nobody was seen to write
@@ -27,7 +26,8 @@ type Transfer struct {
 }
 
 // Transfers attributes one event that moved bytes. It fills out and returns how many of it: two where bytes moved from
-// one descriptor to another, none where the thread or the descriptor is unknown.
+// one descriptor to another, or where another transfer is explained by this one, which is the last then; none where the thread or the
+// descriptor is unknown.
 func (a *Attributor) Transfers(io *decode.IO, out *[2]Transfer) int {
 	p := a.Process(io.TID)
 	if p == nil {
@@ -52,6 +52,10 @@ func (a *Attributor) Transfers(io *decode.IO, out *[2]Transfer) int {
 		if r := a.Resource(p, io.TID, fd); r != nil {
 			a.write(p, r, io, &out[n])
 			n++
+			if n < len(out) && r.channel != nil && a.late(r, io, &out[n]) {
+				out[n-1], out[n] = out[n], out[n-1]
+				n++
+			}
 		}
 	}
 	if n == 0 {
@@ -178,10 +182,9 @@ func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 const maxGiven = 2
 
 // amassed reports whether uploads in a file were gathered there. A service behind a proxy stores uploads, has another program convert,
-// unpack or deliver them, and sends the result away; that is its work unless it hides them, packs them or gets them from many. An upload that
-// came packed is an upload.
+// unpack or deliver them, and sends the result away; that is its work unless it hides them, packs them or gets them from many, or they came packed.
 func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
-	return f.Location == Hidden || f.Packed && f.madeFor != nil || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
+	return f.Location == Hidden || f.Packed && (f.madeFor != nil || !f.document) || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
 }
 
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
@@ -256,8 +259,15 @@ func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer
 			t.Handed = share(io.NumBytes, staged, f.passed)
 		}
 	}
-	received, uploaded := f.carries.get(Received, io.TS, w), f.carries.get(Uploaded, io.TS, w)
-	gathered := f.carries.get(Local, io.TS, w)
+	f.taken, f.reader = f.taken+io.NumBytes, p
+	a.take(p, r.channel, f, io.NumBytes, io.TS)
+}
+
+// take gives a process n bytes of what goes through a channel.
+func (a *Attributor) take(p *Process, c *channel, f *flow, n, ts uint64) {
+	w := a.cfg.Window
+	received, uploaded := f.carries.get(Received, ts, w), f.carries.get(Uploaded, ts, w)
+	gathered := f.carries.get(Local, ts, w)
 	if f.packed || !p.ordered(f.madeFor) {
 		gathered += received
 	}
@@ -269,14 +279,11 @@ func (a *Attributor) receive(p *Process, r *Resource, io *decode.IO, t *Transfer
 		p.serve(f.giver)
 	}
 	for o := range numOrigins {
-		amount := f.carries.get(o, io.TS, w)
-		if o == Packed && f.packed || o == Piped && r.channel.joins {
+		amount := f.carries.get(o, ts, w)
+		if o == Packed && f.packed || o == Piped && c.joins {
 			amount = gathered
 		}
-		if o == Packed && f.giver != nil && slices.Contains(f.giver.ancestors[:], p.PID) {
-			o = OwnPacked // a server runs a packer and answers with what that says
-		}
-		p.holds.add(o, share(io.NumBytes, amount, f.passed), io.TS, w)
+		p.holds.add(o, share(n, amount, f.passed), ts, w)
 	}
 }
 
@@ -301,6 +308,10 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		t.From[o] = min(io.NumBytes, held-spent[o])
 		spent[o] += t.From[o]
 	}
+	if spent == &p.left {
+		known := max(t.From[Staged], t.From[Packed], t.From[OwnPacked], t.From[Concealed], t.From[Piped])
+		p.bare.add(io.NumBytes-known, io.TS, w)
+	}
 	switch r.Kind {
 	case FileKind:
 		p.lastFile = r
@@ -315,6 +326,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 			f.Packed = packed(io.Head(), io.NumBytes) ||
 				t.From[Packed]+t.From[OwnPacked] > io.NumBytes/2 && (io.Op == schema.OpMove || noisy(io.Head()) || encoded(io.Head()))
 			f.deployed = !p.Container.serves
+			f.document = document(io.Head())
 			if f.ino != 0 {
 				a.written.Add(f.ino, f)
 			}
@@ -355,6 +367,37 @@ func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts)
 	for o := range numOrigins {
 		f.carries.add(o, from[o], io.TS, a.cfg.Window)
 	}
+}
+
+// pipeCapacity is what a pipe or socket holds at least: a write of more is told after some of it was taken.
+const pipeCapacity = 64 << 10
+
+// late settles what was taken out of a channel before the write that put it in was told: that of a blocked writer ends when the last byte
+// has room. Whoever took it holds it now; t is filled with what that has sent to an external peer meanwhile, if it has.
+func (a *Attributor) late(r *Resource, io *decode.IO, t *Transfer) bool {
+	f, w := r.sends(), a.cfg.Window
+	before := f.passed - io.NumBytes
+	if io.NumBytes <= pipeCapacity || f.taken <= before || f.reader == nil {
+		return false
+	}
+	early := min(f.taken-before, io.NumBytes)
+	f.taken = before + early // what was taken of writes that nobody saw is forgotten
+	p := f.reader
+	a.take(p, r.channel, f, early, io.TS)
+	s := p.lastSocket
+	if s == nil || s.peer.Class != External || io.TS > p.bare.at && io.TS-p.bare.at > uint64(w) {
+		return false
+	}
+	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: s, Write: true, Peer: s.peer}
+	most := uint64(0)
+	for o := range numOrigins {
+		held := p.holds.get(o, io.TS, w)
+		t.From[o] = min(early, p.bare.numBytes, held-min(held, p.left[o]))
+		p.left[o] += t.From[o]
+		most = max(most, t.From[o])
+	}
+	p.bare.numBytes -= most
+	return most > 0
 }
 
 // maxSearches is how many transfers of a socket look for its peer among the containers: a peer on the same node shows
