@@ -44,6 +44,14 @@ func (l *ledger) add(o Origin, n, ts uint64, window time.Duration) {
 	l.at[o] = ts
 }
 
+func (l *ledger) addAll(amounts *Amounts, ts uint64, window time.Duration) {
+	for o := range numOrigins {
+		if amounts[o] > 0 {
+			l.add(o, amounts[o], ts, window)
+		}
+	}
+}
+
 func (l *ledger) get(o Origin, ts uint64, window time.Duration) uint64 {
 	if l.stale(o, ts, window) {
 		return 0

@@ -109,6 +109,12 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	if f.Location == WebRoot && !f.Packed && (f.Size == 0 || f.deployed) {
 		return
 	}
+	if f.Size == 0 && !f.whole { // it was there before, as most that is read was
+		p.mix(io.NumBytes)
+		p.holds.add(Local, io.NumBytes, io.TS, w)
+		p.Sources.Add(f.Dir(), io.NumBytes)
+		return
+	}
 	own := p.wrote(f)
 	back := !own && !f.Packed && f.Location != Hidden && p.ordered(f.madeFor)
 	passedOn := own || back
@@ -301,6 +307,10 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		spent = &p.left // the outside is one place, however many connections lead there
 	}
 	for o := range numOrigins {
+		if p.holds.amounts[o] == 0 { // as most are
+			spent[o] = 0
+			continue
+		}
 		held := p.holds.get(o, io.TS, w)
 		if held < spent[o] { // what was held is forgotten: so is what was spent of it
 			spent[o] = 0
@@ -338,9 +348,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 		}
 		f.Size += io.NumBytes
 		f.Container, f.Writer = p.Container, p
-		for o := range numOrigins {
-			f.contents.add(o, t.From[o], io.TS, a.cfg.Memory)
-		}
+		f.contents.addAll(&t.From, io.TS, a.cfg.Memory)
 	case PipeKind:
 		a.send(p, r, io, &t.From)
 	case SocketKind:
@@ -364,9 +372,7 @@ func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts)
 	}
 	f.passed += io.NumBytes
 	f.giver = p
-	for o := range numOrigins {
-		f.carries.add(o, from[o], io.TS, a.cfg.Window)
-	}
+	f.carries.addAll(from, io.TS, a.cfg.Window)
 }
 
 // pipeCapacity is what a pipe or socket holds at least: a write of more is told after some of it was taken.
