@@ -92,6 +92,14 @@ func (p *Process) mix(n uint64) {
 	}
 }
 
+// makes returns for whom something is made that the process writes to, and that was made for somebody before unless it is empty.
+func (p *Process) makes(before *run, empty bool) *run {
+	if empty || before == p.worksFor {
+		return p.worksFor
+	}
+	return several
+}
+
 // ordered reports whether something was made for this process, of what it had stored itself: it had another program convert it and takes
 // the result back.
 func (p *Process) ordered(madeFor *run) bool { return madeFor != nil && p.is(madeFor) }
