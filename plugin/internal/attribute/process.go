@@ -92,12 +92,15 @@ func (p *Process) mix(n uint64) {
 	}
 }
 
-// makes returns for whom something is made that the process writes to, and that was made for somebody before unless it is empty.
-func (p *Process) makes(before *run, empty bool) *run {
-	if empty || before == p.worksFor {
-		return p.worksFor
+// makes notes for whom something is made that the process writes to; unless it is empty it was made for somebody before.
+func (p *Process) makes(madeFor **run, empty bool) {
+	switch {
+	case *madeFor == p.worksFor:
+	case empty:
+		*madeFor = p.worksFor
+	default:
+		*madeFor = several
 	}
-	return several
 }
 
 // ordered reports whether something was made for this process, of what it had stored itself: it had another program convert it and takes

@@ -326,7 +326,7 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	case FileKind:
 		p.lastFile = r
 		f := r.File
-		f.madeFor = p.makes(f.madeFor, f.Size == 0)
+		p.makes(&f.madeFor, f.Size == 0)
 		if f.Size == 0 {
 			// By its own first bytes, or as a copy or a part of an archive; what comes out of one is none.
 			f.Packed = packed(io.Head(), io.NumBytes) ||
@@ -361,7 +361,7 @@ func (a *Attributor) send(p *Process, r *Resource, io *decode.IO, from *Amounts)
 	if f.passed == 0 {
 		f.packed = packed(io.Head(), io.NumBytes) || written(io.Head())
 	}
-	f.madeFor = p.makes(f.madeFor, f.passed == 0)
+	p.makes(&f.madeFor, f.passed == 0)
 	f.passed += io.NumBytes
 	f.giver = p
 	f.carries.addAll(from, io.TS, a.cfg.Window)
