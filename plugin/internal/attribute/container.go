@@ -43,9 +43,8 @@ type Container struct {
 
 // upload is what a peer that is not external sent over connections of its own making.
 type upload struct {
-	sender   Sender
-	numBytes uint64
-	ts       uint64 // ns since the epoch of the last byte
+	sender Sender
+	lately
 }
 
 // many is how many peers make data that is sent to a container data of several systems: fewer may be the replicas of a proxy.
@@ -56,31 +55,26 @@ func (c *Container) uploaded(s Sender, n, ts uint64, window time.Duration) {
 	oldest := 0
 	for i := range c.uploads {
 		u := &c.uploads[i]
-		switch {
-		case u.sender != s:
-			if u.ts < c.uploads[oldest].ts {
-				oldest = i
-			}
-			continue
-		case ts > u.ts && ts-u.ts > uint64(window):
-			u.numBytes = 0
+		if u.sender == s {
+			u.add(n, ts, window)
+			return
 		}
-		u.numBytes, u.ts = u.numBytes+n, max(u.ts, ts)
-		return
+		if u.at < c.uploads[oldest].at {
+			oldest = i
+		}
 	}
-	u := upload{s, n, ts}
 	if len(c.uploads) < 2*many {
-		c.uploads = append(c.uploads, u)
-		return
+		oldest = len(c.uploads)
+		c.uploads = append(c.uploads, upload{})
 	}
-	c.uploads[oldest] = u
+	c.uploads[oldest] = upload{s, lately{n, ts}}
 }
 
 // manySent reports whether so many peers sent as much within a window.
 func (c *Container) manySent(atLeast, ts uint64, window time.Duration) bool {
 	n := 0
 	for i := range c.uploads {
-		if u := &c.uploads[i]; u.numBytes >= atLeast && (ts <= u.ts || ts-u.ts <= uint64(window)) {
+		if c.uploads[i].get(ts, window) >= atLeast {
 			n++
 		}
 	}

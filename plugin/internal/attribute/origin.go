@@ -26,42 +26,51 @@ const (
 // Amounts is a number of bytes for each origin.
 type Amounts [numOrigins]uint64
 
-// ledger is what a process holds or a file or pipe contains: bytes by origin, each forgotten once none came for a
-// whole window.
-type ledger struct {
-	amounts Amounts
-	at      [numOrigins]uint64 // ns since the epoch of the last addition
+// Gathered is how many of the bytes belong to the chain: staged, packed, hidden or piped before.
+func (a *Amounts) Gathered() uint64 {
+	return max(a[Staged], a[Packed], a[OwnPacked], a[Concealed], a[Piped])
 }
 
-func (l *ledger) add(o Origin, n, ts uint64, window time.Duration) {
+// lately is a number of bytes that is forgotten once none came for a whole window.
+type lately struct {
+	numBytes uint64
+	at       uint64 // ns since the epoch of the last addition
+}
+
+func (l *lately) add(n, ts uint64, window time.Duration) {
 	if n == 0 {
 		return
 	}
-	if l.stale(o, ts, window) {
-		l.amounts[o] = 0
+	if l.stale(ts, window) {
+		l.numBytes = 0
 	}
-	l.amounts[o] += n
-	l.at[o] = ts
+	l.numBytes += n
+	l.at = ts
 }
+
+func (l *lately) get(ts uint64, window time.Duration) uint64 {
+	if l.stale(ts, window) {
+		return 0
+	}
+	return l.numBytes
+}
+
+func (l *lately) stale(ts uint64, window time.Duration) bool {
+	return ts > l.at && ts-l.at > uint64(window)
+}
+
+// ledger is what a process holds or a file or pipe contains: bytes by origin.
+type ledger [numOrigins]lately
+
+func (l *ledger) add(o Origin, n, ts uint64, window time.Duration) { l[o].add(n, ts, window) }
 
 func (l *ledger) addAll(amounts *Amounts, ts uint64, window time.Duration) {
 	for o := range numOrigins {
-		if amounts[o] > 0 {
-			l.add(o, amounts[o], ts, window)
-		}
+		l[o].add(amounts[o], ts, window)
 	}
 }
 
-func (l *ledger) get(o Origin, ts uint64, window time.Duration) uint64 {
-	if l.stale(o, ts, window) {
-		return 0
-	}
-	return l.amounts[o]
-}
-
-func (l *ledger) stale(o Origin, ts uint64, window time.Duration) bool {
-	return ts > l.at[o] && ts-l.at[o] > uint64(window)
-}
+func (l *ledger) get(o Origin, ts uint64, window time.Duration) uint64 { return l[o].get(ts, window) }
 
 // share scales part/whole to n; never more than n.
 func share(n, part, whole uint64) uint64 {

@@ -33,7 +33,7 @@ type Process struct {
 	fds   map[int32]*Resource
 	holds ledger
 	left  Amounts // of what it holds, what it has sent to external peers
-	bare  bare    // what it has sent there of which nobody knows where it came from
+	bare  lately  // what it has sent there of which nobody knows where it came from
 
 	lastFile, lastSocket *Resource // that it wrote to
 }
@@ -51,7 +51,11 @@ type Sender struct {
 // wrote reports whether a file was written by this run of a program: by the process itself or by another worker of the same
 // server. Of those that were there before they were watched, all of one program are taken for one run.
 func (p *Process) wrote(f *File) bool {
-	return f.Writer == p || f.Writer != nil && p.is(&run{f.Writer.run, f.Writer.PID, f.Writer.Exe, f.Writer.Container})
+	if f.Writer == nil || f.Writer == p {
+		return f.Writer == p
+	}
+	r := f.Writer.current()
+	return p.is(&r)
 }
 
 // run is one run of a program, by all its workers.
@@ -65,6 +69,8 @@ type run struct {
 // several are runs that are not one.
 var several = &run{}
 
+func (p *Process) current() run { return run{p.run, p.PID, p.Exe, p.Container} }
+
 func (p *Process) is(r *run) bool {
 	return r.container == p.Container && r.number == p.run && (r.pid == p.PID || r.exe == p.Exe && p.Exe != "")
 }
@@ -76,9 +82,32 @@ func (p *Process) serve(w *Process) {
 	case p.others > maxOthers:
 		p.worksFor = several
 	case p.worksFor == nil:
-		p.worksFor = &run{w.run, w.PID, w.Exe, w.Container}
+		r := w.current()
+		p.worksFor = &r
 	case !w.is(p.worksFor):
 		p.worksFor = several
+	}
+}
+
+// collected gives a process n bytes that no peer sent.
+func (p *Process) collected(n, ts uint64, window time.Duration) {
+	p.mix(n)
+	p.holds.add(Local, n, ts, window)
+}
+
+// spend takes up to n bytes of each origin out of what a process holds, as far as they were not spent on the same before.
+func (p *Process) spend(spent *Amounts, n, ts uint64, window time.Duration, from *Amounts) {
+	for o := range numOrigins {
+		if p.holds[o].numBytes == 0 { // as most are
+			spent[o] = 0
+			continue
+		}
+		held := p.holds.get(o, ts, window)
+		if held < spent[o] { // what was held is forgotten: so is what was spent of it
+			spent[o] = 0
+		}
+		from[o] = min(n, held-spent[o])
+		spent[o] += from[o]
 	}
 }
 
@@ -112,16 +141,6 @@ const maxSetUp = uint64(5 * time.Second)
 
 // setsUp reports whether a process sets the container up and is none of its own yet: what it reads and writes is the runtime's.
 func (p *Process) setsUp(now uint64) bool { return p.entered != 0 && now < p.entered+maxSetUp }
-
-// bare is a number of bytes that is forgotten once none came for a whole window.
-type bare struct{ numBytes, at uint64 }
-
-func (b *bare) add(n, ts uint64, window time.Duration) {
-	if ts > b.at && ts-b.at > uint64(window) {
-		b.numBytes = 0
-	}
-	b.numBytes, b.at = b.numBytes+n, max(b.at, ts)
-}
 
 // birth is what a child inherits, kept from its parent's fork to the child's own first event.
 type birth struct {
@@ -272,7 +291,7 @@ func (a *Attributor) exec(s *decode.State) *Process {
 	// Runtimes run themselves anew on the way in, from a copy of their file.
 	anew := p.Container.OnHost() && !p.inside && (path.Base(string(s.Exe)) == path.Base(p.Exe) || bytes.HasPrefix(s.Exe, []byte("memfd:")))
 	p.Exe, p.run = string(s.Exe), a.runs
-	p.holds, p.left, p.bare, p.worksFor, p.others = ledger{}, Amounts{}, bare{}, nil, 0 // the memory is gone
+	p.holds, p.left, p.bare, p.worksFor, p.others = ledger{}, Amounts{}, lately{}, nil, 0 // the memory is gone
 	p.Sources, p.Senders = place.Dirs{}, place.Few[Sender]{}
 	var in groups // a runtime or systemd moves the process before it runs the program
 	if in.readAll(s.Cgroups); in.container != "" || (p.Container.OnHost() || p.Container.guessed) && (in.service != "" || p.inside && in.name != "") {

@@ -110,8 +110,7 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 		return
 	}
 	if f.Size == 0 && !f.whole { // it was there before, as most that is read was
-		p.mix(io.NumBytes)
-		p.holds.add(Local, io.NumBytes, io.TS, w)
+		p.collected(io.NumBytes, io.TS, w)
 		p.Sources.Add(f.Dir(), io.NumBytes)
 		return
 	}
@@ -119,11 +118,11 @@ func (a *Attributor) readFile(p *Process, r *Resource, io *decode.IO, t *Transfe
 	back := !own && !f.Packed && f.Location != Hidden && p.ordered(f.madeFor)
 	passedOn := own || back
 	made := f.madeOf(io.TS, m)
-	a.collect(p, f, &made, io, own, back)
-	stock, sent := made.local, made.received
 	if back { // it is a peer's still
-		stock, sent = 0, made.local+made.received
+		made.local, made.received = 0, made.local+made.received
 	}
+	a.collect(p, f, &made, io, passedOn)
+	stock, sent := made.local, made.received
 	if t.Staged = stock > 0; !t.Staged && sent+made.uploaded == 0 { // gathered here, it is no source
 		p.Sources.Add(f.Dir(), io.NumBytes)
 	}
@@ -188,7 +187,8 @@ func (a *Attributor) discover(r *Resource, io *decode.IO) uint64 {
 const maxGiven = 2
 
 // amassed reports whether uploads in a file were gathered there. A service behind a proxy stores uploads, has another program convert,
-// unpack or deliver them, and sends the result away; that is its work unless it hides them, packs them or gets them from many, or they came packed.
+// unpack or deliver them, and sends the result away; that is its work unless it hides them, packs them or gets them from many, or they
+// came packed.
 func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
 	return f.Location == Hidden || f.Packed && (f.madeFor != nil || !f.document) || c.manySent(a.cfg.PeerBytes, ts, a.cfg.Window)
 }
@@ -196,19 +196,15 @@ func (a *Attributor) amassed(c *Container, f *File, ts uint64) bool {
 // collect gives a process what it reads of a file, by what the file is made of. What the machine's peers sent in is
 // collected by a program that takes it, unless that is the one that stored it: an upload that is passed on stays an
 // upload. What was fetched from outside stays that, whoever unpacks it. What nobody saw coming is collected.
-func (a *Attributor) collect(p *Process, f *File, made *makeUp, io *decode.IO, own, back bool) {
+func (a *Attributor) collect(p *Process, f *File, made *makeUp, io *decode.IO, passedOn bool) {
 	n, ts, w := io.NumBytes, io.TS, a.cfg.Window
 	if !f.whole {
-		p.mix(n)
-		p.holds.add(Local, n, ts, w)
+		p.collected(n, ts, w)
 		return
 	}
 	all := made.grown(f.Size)
 	p.holds.add(Fetched, share(n, all.fetched, f.Size), ts, w)
-	if back {
-		all.local, all.received = 0, all.local+all.received
-	}
-	if own || back {
+	if passedOn {
 		p.holds.add(Local, share(n, all.local, f.Size), ts, w)
 		p.holds.add(Received, share(n, all.received, f.Size), ts, w)
 		p.holds.add(Uploaded, share(n, all.uploaded, f.Size), ts, w)
@@ -237,9 +233,6 @@ const Packing = 20
 type makeUp struct{ local, received, uploaded, fetched uint64 }
 
 func (f *File) madeOf(ts uint64, m time.Duration) makeUp {
-	if f.Size == 0 { // nobody was seen to write to it, as with most files that are read
-		return makeUp{}
-	}
 	return makeUp{f.contents.get(Local, ts, m), f.contents.get(Received, ts, m), f.contents.get(Uploaded, ts, m), f.contents.get(Fetched, ts, m)}
 }
 
@@ -306,21 +299,9 @@ func (a *Attributor) write(p *Process, r *Resource, io *decode.IO, t *Transfer) 
 	if t.Peer.Class == External {
 		spent = &p.left // the outside is one place, however many connections lead there
 	}
-	for o := range numOrigins {
-		if p.holds.amounts[o] == 0 { // as most are
-			spent[o] = 0
-			continue
-		}
-		held := p.holds.get(o, io.TS, w)
-		if held < spent[o] { // what was held is forgotten: so is what was spent of it
-			spent[o] = 0
-		}
-		t.From[o] = min(io.NumBytes, held-spent[o])
-		spent[o] += t.From[o]
-	}
+	p.spend(spent, io.NumBytes, io.TS, w, &t.From)
 	if spent == &p.left {
-		known := max(t.From[Staged], t.From[Packed], t.From[OwnPacked], t.From[Concealed], t.From[Piped])
-		p.bare.add(io.NumBytes-known, io.TS, w)
+		p.bare.add(io.NumBytes-t.From.Gathered(), io.TS, w)
 	}
 	switch r.Kind {
 	case FileKind:
@@ -383,19 +364,14 @@ func (a *Attributor) late(r *Resource, io *decode.IO, t *Transfer) bool {
 	p := f.reader
 	a.take(p, r.channel, f, early, io.TS)
 	s := p.lastSocket
-	if s == nil || s.peer.Class != External || io.TS > p.bare.at && io.TS-p.bare.at > uint64(w) {
+	if s == nil || s.peer.Class != External {
 		return false
 	}
 	*t = Transfer{TS: io.TS, Container: p.Container, Process: p, Resource: s, Write: true, Peer: s.peer}
-	most := uint64(0)
-	for o := range numOrigins {
-		held := p.holds.get(o, io.TS, w)
-		t.From[o] = min(early, p.bare.numBytes, held-min(held, p.left[o]))
-		p.left[o] += t.From[o]
-		most = max(most, t.From[o])
-	}
-	p.bare.numBytes -= most
-	return most > 0
+	p.spend(&p.left, min(early, p.bare.get(io.TS, w)), io.TS, w, &t.From)
+	found := t.From.Gathered()
+	p.bare.numBytes -= found
+	return found > 0
 }
 
 // maxSearches is how many transfers of a socket look for its peer among the containers: a peer on the same node shows

@@ -296,7 +296,7 @@ func (a *Account) sent(t *attribute.Transfer) {
 	// packed a moment ago, or with what somebody has hidden, it is not.
 	n := max(t.From[attribute.Packed], t.From[attribute.Concealed])
 	if !t.Resource.Inbound {
-		n = max(n, t.From[attribute.Staged], t.From[attribute.OwnPacked], t.From[attribute.Piped])
+		n = t.From.Gathered()
 	}
 	if n > 0 {
 		a.add(ExfiltratedBytes, t.TS, n)
