@@ -26,11 +26,7 @@ func withOwnKeys(conditions []string) ([]filter.Expr, error) {
 			return nil, fmt.Errorf("read the condition %s: %w", c, err)
 		}
 		for _, check := range filter.Checks(e) {
-			if f, ok := check.Left.(*filter.Field); ok && f.Name == once.Field {
-				own := *f
-				own.Arg = strconv.Itoa(i) + "#" + own.Arg // an interval stands at the end
-				check.Left = &own
-			}
+			*check = *once.Apart(check, i)
 		}
 		out[i] = e
 	}

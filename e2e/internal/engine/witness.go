@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -53,7 +52,7 @@ type branch struct {
 // change the order in which the conditions are asked.
 func (b *branch) child(term filter.Expr) *branch {
 	text := term.String()
-	if slices.ContainsFunc(filter.Fields(term), func(f *filter.Field) bool { return f.Name == once.Field }) {
+	if once.In(term) {
 		text = ""
 	}
 	if n := len(b.children); n > 0 && text != "" && b.children[n-1].text == text {

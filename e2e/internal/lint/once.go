@@ -11,7 +11,7 @@ import (
 
 // asksOnce reports whether a check has staging.once, which is spent by being asked.
 func asksOnce(c *filter.Check) bool {
-	return slices.ContainsFunc(fieldsOf(c), func(f *filter.Field) bool { return f.Name == once.Field })
+	return once.In(c)
 }
 
 // checkOnceKeys wants staging.once once, last, and with a key of the rule's own.

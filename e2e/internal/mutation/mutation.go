@@ -247,7 +247,7 @@ func File(mutants [][]ruleset.Rule) ([]byte, error) {
 	return json.Marshal(entries)
 }
 
-// separator is between a mutant's index and the name of its rule, or a key of it.
+// separator is between a mutant's index and the name of its rule.
 const separator = "#"
 
 // RuleOf tells of a rule of File whose it is, by index, and what its name was.
@@ -265,12 +265,5 @@ func withOwnKeys(e filter.Expr, mutant int) filter.Expr {
 	if !ok {
 		return withOperands(e, func(_ int, t filter.Expr) filter.Expr { return withOwnKeys(t, mutant) })
 	}
-	f, ok := c.Left.(*filter.Field)
-	if !ok || f.Name != once.Field {
-		return e
-	}
-	own, check := *f, *c
-	own.Arg = strconv.Itoa(mutant) + separator + own.Arg // an interval stands at the end
-	check.Left = &own
-	return &check
+	return once.Apart(c, mutant)
 }

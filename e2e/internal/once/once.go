@@ -4,12 +4,33 @@ package once
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/falco-datastaging/datastaging/e2e/internal/ruleset/filter"
 )
 
 // Field is its name.
 const Field = "staging.once"
+
+// In reports whether an expression asks it.
+func In(e filter.Expr) bool {
+	return slices.ContainsFunc(filter.Fields(e), func(f *filter.Field) bool { return f.Name == Field })
+}
+
+// Apart is a check that keeps its memory apart from those of other owners: its key is the owner's. What asks another field is as it was.
+func Apart(c *filter.Check, owner int) *filter.Check {
+	f, ok := c.Left.(*filter.Field)
+	if !ok || f.Name != Field {
+		return c
+	}
+	own, check := *f, *c
+	own.Arg = strconv.Itoa(owner) + "#" + own.Arg // an interval and whom it is kept for stand at the end
+	check.Left = &own
+	return &check
+}
 
 // perWorkload ends an argument whose key is kept for a workload.
 const perWorkload = "workload"

@@ -99,7 +99,7 @@ func (c *compiler) compile(condition filter.Expr) error {
 		c.rule.Once, c.rule.Interval, c.rule.shared, last = true, key.Interval, key.Shared, asked
 	}
 	for i, t := range terms {
-		if i != asked && slices.ContainsFunc(filter.Fields(t), func(f *filter.Field) bool { return f.Name == once.Field }) {
+		if i != asked && once.In(t) {
 			return fmt.Errorf("%s is inside another term: write it once, as \"and staging.once[key] = true\" at the end", once.Field)
 		}
 	}
